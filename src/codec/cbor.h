@@ -50,7 +50,7 @@ typedef struct {
     vch_slice_t bytes; /* of BYTES and TEXT, borrowed */
 } vch_cbor_item_t;
 
-static inline vch_cbor_t vch_cbor_over(vch_slice_t s) { return (vch_cbor_t){s.p, s.p + s.n}; }
+static inline vch_cbor_t vch_cbor_over(vch_slice_t s) { return (vch_cbor_t){s.p, s.n ? s.p + s.n : s.p}; }
 static inline bool vch_cbor_done(const vch_cbor_t *c) { return c->p == c->end; }
 
 /* Each reads one head (and string body) and moves on; ERR_FORMAT, cursor
