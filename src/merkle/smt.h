@@ -6,9 +6,9 @@
  *   node  = SHA-256(0x01 ‖ left ‖ right)
  *   empty subtree = 32 zero bytes; a subtree with one leaf is that leaf
  *
- * Stored in pages of six levels: a page holds the 63 (at most 126 child)
- * hashes below one node and is read and written through the caller's
- * functions, so the tree itself does no I/O.  Keys are never deleted. */
+ * Stored in pages of six levels (byte layout: smt.c), at most 4,164 bytes
+ * each, read and written through the caller's functions, so the tree itself
+ * does no I/O.  Keys are never deleted. */
 #ifndef VCH_SMT_H
 #define VCH_SMT_H
 
@@ -39,7 +39,14 @@ typedef struct {
 
 /* Put `n` leaves (sorted here by path, doubles refused with ERR_CONFLICT) and
  * get the new root.  Dirty pages are saved once each.  `root` is the tree's
- * root before; ERR_CORRUPT when a loaded page does not match it. */
+ * root before (all zero: empty); ERR_CORRUPT when a loaded page does not match
+ * it.  A leaf whose path is there already replaces its value hash.
+ *
+ * Pages are saved as they are finished, children first: when this fails, drop
+ * what was saved (one store transaction per update does that).  `scratch`
+ * gives up one page for each depth reached, about 9 KB: some 40 KB at a
+ * million keys, never more than VCH_SMT_SCRATCH_MAX, whatever n is. */
+#define VCH_SMT_SCRATCH_MAX (400u * 1024u)
 VCH_MUST_USE vch_rc vch_smt_update(const vch_smt_io_t *, vch_hash_t *root, vch_smt_leaf_t *leaves, size_t n,
                                    vch_arena_t *scratch);
 
