@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Vouchsafe, embedded: open a directory and go; no server needed.
+ *
+ *     vch_ledger_t *l;
+ *     vch_err_t err;
+ *     if (vch_ledger_open(&l, "my-ledger", 0, &err) != VCH_OK) complain(&err);
+ *     …
+ *     vch_ledger_close(l);
+ *
+ * Threads: a ledger may be used from several threads at once.  Processes:
+ * several may use one directory; the writer lock is held per sync group.
+ * Whatever a call acknowledges is durable on return.
+ *
+ * Names: datasets, parties, terms, models and deployments may be given by name
+ * or by object id in hex (a prefix of at least 8 digits does when it is the
+ * only one).  A version is DATASET (the latest), DATASET@N, or an id.
+ * Results for people and programs are JSON in a vch_text_t. */
+#ifndef VOUCHSAFE_H
+#define VOUCHSAFE_H
+
+#include "vouchsafe/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VCH_VERSION_TEXT "0.1.0"
+VCH_API const char *vch_version(void);
+
+typedef struct vch_ledger vch_ledger_t;
+typedef struct vch_signer vch_signer_t;
+typedef struct vch_wallet vch_wallet_t;
+
+/* A text that the library allocated: NUL-terminated, n bytes without the NUL. */
+typedef struct {
+    char *p;
+    size_t n;
+} vch_text_t;
+VCH_API void vch_text_free(vch_text_t *);
+
+/* ---- a ledger's directory --------------------------------------------------- */
+
+typedef struct {
+    const char *origin;      /* the log's name, e.g. "clinic-a.example/ledger" */
+    const char *operator_name; /* the first party; its key goes to keys/<name>.pem */
+    const char *algorithm;   /* "ed25519" (default) or "p256": the operator's key */
+    uint64_t grant_life_ms;  /* 0: 15 minutes */
+} vch_init_t;
+
+/* Makes the directory (which must not hold a ledger yet), keys/log.pem for
+ * checkpoints, keys/<operator>.pem, the genesis entry with the default
+ * vocabulary, trust.policy, vouch.conf.  The operator has all roles but owner
+ * and witness. */
+VCH_API VCH_MUST_USE vch_rc vch_ledger_init(const char *dir, const vch_init_t *, vch_err_t *);
+
+#define VCH_LEDGER_READ_ONLY 1u    /* never writes, works on a read-only medium */
+#define VCH_LEDGER_ACCEPT_CLOCK 2u /* go on although the clock jumped forward */
+#define VCH_LEDGER_NO_REBUILD 4u   /* ERR_CORRUPT instead of rebuilding derived state */
+VCH_API VCH_MUST_USE vch_rc vch_ledger_open(vch_ledger_t **ret, const char *dir, unsigned flags, vch_err_t *);
+/* Closes the open block, signs a checkpoint when something changed. */
+VCH_API VCH_MUST_USE vch_rc vch_ledger_close(vch_ledger_t *, vch_err_t *);
+
+typedef struct {
+    char origin[208];
+    vch_hash_t network, state_root;
+    uint64_t size, height, checkpoint_size;
+    vch_time_t time;          /* of the newest block */
+    int rebuilt;              /* derived state was rebuilt on opening */
+    int recovered;            /* an unacknowledged sync group was cut off on opening */
+    char note[240];           /* warnings of opening, for people; may be empty */
+} vch_ledger_info_t;
+VCH_API VCH_MUST_USE vch_rc vch_ledger_info(vch_ledger_t *, vch_ledger_info_t *ret, vch_err_t *);
+
+/* Close the open block and sign what is there; ret_note (may be NULL) gets the
+ * checkpoint.  An unchanged ledger keeps its old one. */
+VCH_API VCH_MUST_USE vch_rc vch_ledger_checkpoint(vch_ledger_t *, vch_text_t *ret_note, vch_err_t *);
+
+/* One finding of a check. */
+typedef struct {
+    const char *file;   /* relative to the directory */
+    uint64_t entry, byte;
+    int has_entry, has_byte;
+    int derived, repaired;
+    const char *text;
+} vch_finding_t;
+typedef void (*vch_finding_fn)(void *ctx, const vch_finding_t *);
+/* The whole directory: every byte of the log, every signature (full), replayed
+ * state, tiles, blobs, decisions, rows against commitments, settings.  Result
+ * ERR_CORRUPT when anything but derived data was damaged. */
+VCH_API VCH_MUST_USE vch_rc vch_ledger_check(const char *dir, int full, int repair, vch_finding_fn, void *ctx,
+                                             uint64_t *ret_findings, vch_err_t *);
+
+/* ---- keys of parties ------------------------------------------------------------ */
+
+/* passphrase NULL: an unencrypted file. */
+VCH_API VCH_MUST_USE vch_rc vch_signer_load(vch_signer_t **ret, const char *pem_path, const char *passphrase,
+                                            vch_err_t *);
+VCH_API void vch_signer_free(vch_signer_t *);
+/* {"key id", "did", "algorithm", "multicodec"} */
+VCH_API VCH_MUST_USE vch_rc vch_signer_show(const vch_signer_t *, vch_text_t *ret_json, vch_err_t *);
+/* A new key into keys/<name>.pem; ERR_CONFLICT when the name is taken. */
+VCH_API VCH_MUST_USE vch_rc vch_identity_new(vch_ledger_t *, const char *name, const char *algorithm,
+                                             const char *passphrase, vch_err_t *);
+/* keys/<name>.pem of this directory; NULL name: the only one, or [identity] default. */
+VCH_API VCH_MUST_USE vch_rc vch_identity_load(vch_ledger_t *, const char *name, const char *passphrase,
+                                              vch_signer_t **ret, vch_err_t *);
+
+/* ---- entries ------------------------------------------------------------------------ */
+
+typedef struct {
+    vch_id_t entry;       /* the entry's id */
+    uint64_t index;       /* its leaf */
+    vch_time_t time;      /* of its block */
+    vch_id_t object;      /* object id of statement 0 */
+    uint32_t count;       /* statements */
+    int has_outcome;      /* an access request: what follows */
+    int permit;
+    char rule[65];
+    uint64_t rows;        /* permitted */
+    vch_time_t expires;
+    int again;            /* the entry was there already: its old place */
+} vch_receipt_t;
+
+/* Any kind from JSON: an object, or an array of objects for several statements
+ * of one entry.  Member names as in docs/formats/entries.cddl; ids, hashes and
+ * keys in hex.  Signs with `signer` and the party's next sequence number. */
+VCH_API VCH_MUST_USE vch_rc vch_submit_json(vch_ledger_t *, const vch_signer_t *, const char *kind, const char *json,
+                                            size_t json_n, vch_receipt_t *ret, vch_err_t *);
+/* Transactions signed elsewhere (CBOR [entry, [statement, …]]), one sync for
+ * all that are accepted; ret[i].entry is all zeros and ret_rc[i] says why where
+ * one was refused. */
+VCH_API VCH_MUST_USE vch_rc vch_submit(vch_ledger_t *, const uint8_t *const *tx, const size_t *tx_n, size_t n,
+                                       vch_receipt_t *ret, vch_rc *ret_rc, vch_err_t *);
+/* One entry with its statements as JSON: index, kind, signer, time, fields. */
+VCH_API VCH_MUST_USE vch_rc vch_entry_show(vch_ledger_t *, uint64_t index, vch_text_t *ret_json, vch_err_t *);
+/* Where an object or entry id (hex, or a prefix) stands. */
+VCH_API VCH_MUST_USE vch_rc vch_entry_find(vch_ledger_t *, const char *id, uint64_t *ret_index, uint32_t *ret_statement,
+                                           vch_err_t *);
+/* What there is: "parties", "datasets", "versions" (of: dataset), "terms",
+ * "consents" (of: DATASET or DATASET/subject), "grants", "runs", "models",
+ * "deployments", "batches", "remedies": a JSON array, oldest first. */
+VCH_API VCH_MUST_USE vch_rc vch_query(vch_ledger_t *, const char *what, const char *of, vch_text_t *ret_json,
+                                      vch_err_t *);
+/* One state value with its proof: {"key", "value", "present", "root", "height", "siblings"}. */
+VCH_API VCH_MUST_USE vch_rc vch_state_show(vch_ledger_t *, const uint8_t *key, size_t key_n, vch_text_t *ret_json,
+                                           vch_err_t *);
+/* C2SP tlog-proof of one entry; a consistency proof as JSON. */
+VCH_API VCH_MUST_USE vch_rc vch_prove_inclusion(vch_ledger_t *, uint64_t index, vch_text_t *ret_proof, vch_err_t *);
+VCH_API VCH_MUST_USE vch_rc vch_prove_consistency(vch_ledger_t *, uint64_t size1, uint64_t size2, vch_text_t *ret_json,
+                                                  vch_err_t *);
+
+/* ---- datasets: the custodian's side --------------------------------------------------- */
+
+typedef struct {
+    const char *name;
+    const char *header_csv;  /* path: its first record names the columns */
+    const char *subject_col; /* who the row is about; NULL: each row its own subject */
+    const char *key_col;     /* what names a row across versions; NULL: the subject (one row each) */
+    const char *label_col;   /* becomes the group "label"; may be NULL */
+    const char *const *group; /* "G=C1,C2"; the rest is the group "features" */
+    size_t groups;
+} vch_dataset_spec_t;
+VCH_API VCH_MUST_USE vch_rc vch_dataset_create(vch_ledger_t *, const vch_signer_t *, const vch_dataset_spec_t *,
+                                               vch_receipt_t *ret, vch_err_t *);
+
+/* Rows of one CSV file as the next version: new and changed rows go into a new
+ * extent with carried salts, rows that are missing lose their live bit.
+ * owners_csv (may be NULL): "subject value,multicodec key in hex" per line for
+ * subjects that hold a key.  Streams; memory bounded. */
+typedef struct {
+    uint64_t rows, added, removed, changed, subjects_new;
+    uint32_t version;
+    vch_id_t id;
+} vch_ingest_t;
+typedef void (*vch_progress_fn)(void *ctx, uint64_t rows, uint64_t bytes, uint64_t bytes_total);
+VCH_API VCH_MUST_USE vch_rc vch_dataset_add(vch_ledger_t *, const vch_signer_t *, const char *dataset,
+                                            const char *csv_path, const char *owners_csv, vch_progress_fn, void *ctx,
+                                            vch_ingest_t *ret, vch_err_t *);
+/* By commitments alone: {"added":[…],"removed":[…],"features changed":[…],
+ * "label changed":[…]}, each row named by its key.  B may be the path of a CSV
+ * file ("file:…"), then compared by recomputing with carried salts. */
+VCH_API VCH_MUST_USE vch_rc vch_dataset_diff(vch_ledger_t *, const char *a, const char *b, vch_text_t *ret_json,
+                                             vch_err_t *);
+/* Every row of a version against its commitments; ERR_COMMITMENT names the
+ * first changed row in err. */
+VCH_API VCH_MUST_USE vch_rc vch_dataset_check(vch_ledger_t *, const char *version, uint64_t *ret_rows, vch_err_t *);
+
+/* ---- owners ---------------------------------------------------------------------------- */
+
+/* A wallet: one 32-byte seed per owner it simulates (one for a real owner);
+ * the key for a dataset is HKDF(seed, network ‖ dataset). */
+VCH_API VCH_MUST_USE vch_rc vch_wallet_new(const char *path, uint32_t owners, int simulated, const char *passphrase,
+                                           vch_err_t *);
+VCH_API VCH_MUST_USE vch_rc vch_wallet_open(vch_wallet_t **ret, const char *path, const char *passphrase, vch_err_t *);
+VCH_API void vch_wallet_free(vch_wallet_t *);
+VCH_API uint32_t vch_wallet_owners(const vch_wallet_t *);
+VCH_API int vch_wallet_simulated(const vch_wallet_t *);
+/* Public key of owner i for a dataset, multicodec (34 bytes). */
+VCH_API VCH_MUST_USE vch_rc vch_wallet_key(const vch_wallet_t *, uint32_t owner, vch_ledger_t *, const char *dataset,
+                                           uint8_t ret[34], vch_err_t *);
+
+/* Owners' own statements, carried by `carrier`; `subjects` are subject numbers,
+ * owner[i] the wallet's owner who holds subjects[i].  terms NULL: withdraw all. */
+VCH_API VCH_MUST_USE vch_rc vch_consent_give(vch_ledger_t *, const vch_signer_t *carrier, const vch_wallet_t *,
+                                             const char *dataset, const uint32_t *subjects, const uint32_t *owners,
+                                             size_t n, const char *terms, uint32_t until_day, vch_receipt_t *ret,
+                                             vch_err_t *);
+VCH_API VCH_MUST_USE vch_rc vch_consent_withdraw(vch_ledger_t *, const vch_signer_t *carrier, const vch_wallet_t *,
+                                                 const char *dataset, const uint32_t *subjects, const uint32_t *owners,
+                                                 size_t n, const char *terms, vch_receipt_t *ret, vch_err_t *);
+/* Paper consents entered by the custodian; CSV: subject value,terms,until
+ * (YYYY-MM-DD),give|withdraw[,evidence sha256]. */
+VCH_API VCH_MUST_USE vch_rc vch_consent_record(vch_ledger_t *, const vch_signer_t *custodian, const char *dataset,
+                                               const char *csv_path, uint64_t *ret_count, vch_err_t *);
+/* The subject's number behind the custodian's own name for a person. */
+VCH_API VCH_MUST_USE vch_rc vch_subject_find(vch_ledger_t *, const char *dataset, const char *person, uint32_t *ret,
+                                             vch_err_t *);
+/* Terms document from JSON (members as in docs/formats/terms.cddl); *ret_hash names it. */
+VCH_API VCH_MUST_USE vch_rc vch_terms_add(vch_ledger_t *, const vch_signer_t *, const char *json, size_t json_n,
+                                          vch_hash_t *ret_hash, vch_receipt_t *ret, vch_err_t *);
+
+/* ---- use -------------------------------------------------------------------------------- */
+
+/* groups NULL: all.  A denial is a result, not an error: see ret->permit, rule. */
+VCH_API VCH_MUST_USE vch_rc vch_access_request(vch_ledger_t *, const vch_signer_t *, const char *version,
+                                               const char *purpose, const char *processing, const char *const *groups,
+                                               size_t groups_n, vch_receipt_t *ret, vch_err_t *);
+/* The permitted rows of a live grant as CSV, commitments checked row by row
+ * before a byte leaves; only groups that were granted. */
+VCH_API VCH_MUST_USE vch_rc vch_access_fetch(vch_ledger_t *, const vch_signer_t *, const char *grant,
+                                             const char *csv_path, uint64_t *ret_rows, vch_err_t *);
+
+typedef struct {
+    const char *const *grant;
+    size_t grants;
+    const char *name;       /* of the run and the model */
+    int has_seed;
+    uint64_t seed;
+    uint32_t holdout;       /* rows kept back, chosen by the seed */
+    const char *work_dir;   /* NULL: a temporary one, removed afterwards */
+    const char *const *argv; /* NULL-terminated command */
+} vch_run_spec_t;
+typedef struct {
+    vch_id_t run, model;
+    int has_model;
+    int exit_code;          /* of the command */
+    uint64_t rows, held_out;
+    char holdout_path[1024], out_dir[1024];
+} vch_run_result_t;
+/* train.csv = granted ∩ permitted now, less the held-out rows, in committed
+ * order, into $VOUCH_IN; then the command; then what it left in $VOUCH_OUT is
+ * hashed; run, run-end and (on success, if it left a file) model are logged.
+ * metrics.json in $VOUCH_OUT becomes the run's metrics.  ERR_COMMITMENT names
+ * a changed row before anything runs. */
+VCH_API VCH_MUST_USE vch_rc vch_run_exec(vch_ledger_t *, const vch_signer_t *, const vch_run_spec_t *,
+                                         vch_run_result_t *ret, vch_err_t *);
+/* Models whose training rows' owners have since withdrawn: [{"model", "name",
+ * "rows withdrawn", "subjects":[…], "remedied"}]. */
+VCH_API VCH_MUST_USE vch_rc vch_models_affected(vch_ledger_t *, vch_text_t *ret_json, vch_err_t *);
+
+/* Decisions as JSON Lines {"input": any, "output": any, "reasons": ["…"]}: one
+ * sealed batch; leaves and salts go to decisions/<deployment>/. */
+VCH_API VCH_MUST_USE vch_rc vch_decisions_log(vch_ledger_t *, const vch_signer_t *, const char *deployment,
+                                              const char *jsonl_path, uint64_t *ret_first, uint64_t *ret_count,
+                                              vch_receipt_t *ret, vch_err_t *);
+
+/* ---- evidence ----------------------------------------------------------------------------- */
+
+/* `what`: "decision" (id DEPLOYMENT/SEQUENCE or DEPLOYMENT/FIRST-LAST of one
+ * batch), "access" (grant), "consent" (DATASET/SUBJECT), "row"
+ * (RUN/EXTENT/ROW), "lineage" (MODEL).  Signs a checkpoint first if needed. */
+VCH_API VCH_MUST_USE vch_rc vch_bundle_make(vch_ledger_t *, const char *what, const char *id, const char *path,
+                                            vch_err_t *);
+/* decision -> batch -> deployment -> model -> run -> grants -> version -> rows
+ * -> consents as a JSON tree; each node says whether its link was verified. */
+VCH_API VCH_MUST_USE vch_rc vch_decision_trace(vch_ledger_t *, const char *id, vch_text_t *ret_json, vch_err_t *);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
