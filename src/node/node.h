@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of an embedded ledger, shared by the node's services:
+ *
+ *   ledger.c     open, close, lock, sequence, group commit, checkpoints
+ *   identity.c   key files
+ *   query.c      names, lists, JSON
+ *   custody*.c   datasets, rows, salts, subjects, diff (the custodian)
+ *   owner.c      wallets, consents
+ *   use.c        access, fetch, run exec (the user)
+ *   decide.c     decision batches
+ *   evidence*.c  bundles, trace
+ *   check.c      the whole directory
+ *
+ * Locking.  `mutex` guards everything in the struct within the process; the
+ * file `lock` is held between processes for one sync group.  A service calls
+ * vch_ledger_read_begin … _end around whatever it reads from log and state
+ * (the state may be read only in between), and vch_ledger_write to append;
+ * never one inside the other. */
+#ifndef VCH_NODE_H
+#define VCH_NODE_H
+
+#include <pthread.h>
+
+#include "base/base.h"
+#include "crypto/keys.h"
+#include "entry/entry.h"
+#include "entry/value.h"
+#include "log/log.h"
+#include "port/port.h"
+#include "state/state.h"
+#include "vouchsafe/vouchsafe.h"
+
+struct vch_ledger {
+    vch_port_t *port;
+    char dir[VCH_PATH_MAX];
+    unsigned flags;
+    pthread_mutex_t mutex;
+    vch_file_t *lock_file;
+    uint64_t lock_wait_ms, block_ms, checkpoint_ms, min_free_bytes, max_step_ms;
+    vch_log_t *log;
+    vch_kv_t *kv;
+    vch_state_t *state;
+    vch_signer_t *log_key; /* NULL when keys/log.pem can't be read: then no checkpoints */
+    char origin[208];
+    vch_hash_t network;
+    bool kv_in_memory, poisoned;
+    bool wrote;               /* appended since the last checkpoint */
+    uint64_t block_began_boot; /* boot clock when the open block began here */
+    uint64_t wall_at_open, boot_at_open;
+    uint64_t saved_at;         /* log size at the last state save */
+    vch_ledger_info_t opened;  /* notes of opening */
+    char identity_default[128];
+};
+
+/* The same as the public functions, over any port; with the simulated one the
+ * index lives in memory. */
+VCH_MUST_USE vch_rc vch_ledger_init_on(vch_port_t *, const char *dir, const vch_init_t *, vch_err_t *);
+VCH_MUST_USE vch_rc vch_ledger_open_on(vch_ledger_t **ret, vch_port_t *, const char *dir, unsigned flags, vch_err_t *);
+
+/* Take the mutex and take in what other processes appended. */
+VCH_MUST_USE vch_rc vch_ledger_read_begin(vch_ledger_t *, vch_err_t *);
+void vch_ledger_read_end(vch_ledger_t *);
+/* The same at a block boundary: closes the open block first if there is one
+ * (needs the writer lock for a moment), so that state proofs can be made. */
+VCH_MUST_USE vch_rc vch_ledger_settle(vch_ledger_t *, vch_err_t *);
+
+/* One entry of `n` statements with these fields (CBOR maps, checked here),
+ * fresh salts, the signer's next sequence number; durable on return. */
+VCH_MUST_USE vch_rc vch_ledger_write(vch_ledger_t *, const vch_signer_t *, vch_kind_t, const vch_slice_t *fields,
+                                     size_t n, vch_receipt_t *ret, vch_err_t *);
+
+/* "dir/…" */
+VCH_PRINTF(3, 4) VCH_MUST_USE vch_rc vch_ledger_path(const vch_ledger_t *, char ret[VCH_PATH_MAX], const char *fmt, ...);
+
+/* An object by id (hex or unique prefix of at least 8 digits) or by name.
+ * `tag` is its state key's: 'd' dataset, 'v' version (NAME, NAME@N), 't' terms
+ * (title or hash), 'm' model, 'y' deployment (scope), 'a' grant, 'r' run,
+ * 'p' party.  Between read_begin and read_end.  ERR_NOT_FOUND with a hint. */
+VCH_MUST_USE vch_rc vch_resolve(vch_ledger_t *, char tag, const char *name, vch_id_t *ret, vch_err_t *);
+/* A dataset's name and columns, as its statement says.  Borrowed from arena. */
+VCH_MUST_USE vch_rc vch_dataset_fields(vch_ledger_t *, const vch_id_t *dataset, vch_arena_t *, vch_slice_t *ret_fields,
+                                       vch_err_t *);
+/* The party that a key belongs to now; ERR_KEY. */
+VCH_MUST_USE vch_rc vch_party_of(vch_ledger_t *, const vch_signer_t *, vch_id_t *ret, vch_err_t *);
+/* Leaf index of an object's entry and its statement number: the 'O'-less way,
+ * by entry ids of the log (index 'I' holds entry ids; objects are looked up
+ * through vch_object_find, which scans the log once and remembers). */
+VCH_MUST_USE vch_rc vch_object_find(vch_ledger_t *, const vch_id_t *object, uint64_t *ret_index,
+                                    uint32_t *ret_statement, vch_err_t *);
+/* The statement itself, copied into the arena. */
+VCH_MUST_USE vch_rc vch_object_read(vch_ledger_t *, const vch_id_t *object, vch_arena_t *, vch_statement_t *ret,
+                                    uint64_t *ret_index, vch_err_t *);
+
+/* Documents off the log: blobs/ab/<sha256>, durable before this returns. */
+VCH_MUST_USE vch_rc vch_blob_put(vch_ledger_t *, vch_slice_t, vch_hash_t *ret, vch_err_t *);
+VCH_MUST_USE vch_rc vch_blob_get(vch_ledger_t *, const vch_hash_t *, size_t max, vch_buf_t *ret, vch_err_t *);
+
+/* A run's row set is kept as the blob of its bitmap; this is its name's index
+ * file: sets/<set root in hex> holds the blob.  Made by run exec, read by
+ * evidence and by vch_models_affected. */
+VCH_MUST_USE vch_rc vch_set_keep(vch_ledger_t *, const vch_hash_t *root, vch_slice_t bits, vch_err_t *);
+VCH_MUST_USE vch_rc vch_set_load(vch_ledger_t *, const vch_hash_t *root, vch_buf_t *ret, vch_err_t *);
+
+/* A buffer becomes a caller's text; the buffer is emptied. */
+VCH_MUST_USE vch_rc vch_text_take(vch_text_t *ret, vch_buf_t *);
+
+#endif
