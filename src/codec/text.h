@@ -23,11 +23,11 @@ VCH_MUST_USE vch_rc vch_decimal_get(uint64_t *ret, vch_slice_t text);
  * more than cells_max cells or bytes_max bytes is ERR_LIMIT. */
 typedef struct {
     size_t cells_max, bytes_max;
-    uint64_t line;     /* of the record's first byte, from 1 */
-    uint64_t offset;   /* bytes eaten so far */
-    vch_buf_t text;    /* the record's unquoted bytes, back to back */
-    size_t *ends;      /* end of each cell in text */
-    size_t count;      /* cells of the finished record */
+    uint64_t line;   /* of the record's first byte, from 1 */
+    uint64_t offset; /* bytes eaten so far */
+    vch_buf_t text;  /* the record's unquoted bytes, back to back */
+    size_t *ends;    /* end of each cell in text */
+    size_t count;    /* cells of the finished record */
     int state;
     bool record_open;
 } vch_csv_t;
