@@ -133,7 +133,8 @@ static void run_folders(run_t *run, const char *kind, const char *const *folders
 static void inclusion_vectors(void **state)
 {
     (void)state;
-    static const char *const folders[] = {"0", "1", "2", "3", "4", "additional", "single-entry"};
+    static const char *const folders[] = {
+        "0", "1", "2", "3", "4", "additional/0", "additional/1", "additional/2", "additional/3", "single-entry"};
     run_t run = {.verifies = inclusion_verifies};
     run_folders(&run, "inclusion", folders, sizeof folders / sizeof folders[0]);
     assert_int_equal(run.good, 6);
