@@ -42,7 +42,6 @@ void vch_sim_clock_step(vch_sim_t *, uint64_t ms); /* both clocks go on */
 bool vch_sim_flip(vch_sim_t *, const char *path, uint64_t at, uint8_t mask);
 /* Deterministic stream for tests: the seed's own generator. */
 uint64_t vch_sim_next(vch_sim_t *);
-/* A second handle on the same disk as another process (own locks). */
 void vch_sim_net_faults(vch_sim_t *, unsigned drop_percent, unsigned double_percent, unsigned delay_ms_max);
 
 #endif
