@@ -198,7 +198,7 @@ static vch_smt_leaf_t leaf_number(uint32_t key, uint32_t value)
     return leaf;
 }
 
-/* Two or more paths that agree in exactly the first `bits` bits. */
+/* A path that agrees with key 77's in exactly the first `bits` bits. */
 static vch_smt_leaf_t leaf_leaving_at(size_t bits, uint32_t value)
 {
     vch_smt_leaf_t leaf = leaf_number(77, value);
@@ -600,6 +600,109 @@ static void pages_of_another_place_or_time_are_found(void **state)
     damage_is_found(t, leaf);
 }
 
+/* ---- pages and roots that nobody honest makes, with every hash right ---- */
+
+static void put_leaf(uint8_t *record, uint8_t node, const vch_smt_leaf_t *leaf)
+{
+    record[0] = node;
+    memcpy(record + 1, leaf, sizeof *leaf);
+}
+
+static vch_hash_t hash_leaf(const vch_smt_leaf_t *leaf)
+{
+    vch_hash_t h;
+    hash_65(&h, 0x00, &leaf->path, &leaf->value_hash);
+    return h;
+}
+
+/* Leaves with first bits 0 and 1, and a page of them at nodes 2 and 3. */
+static size_t page_of_two(tree_t *t, uint8_t page[4 + 2 * 65], bool swapped)
+{
+    vch_smt_leaf_t *leaves = t->all;
+    for (uint32_t i = 0; i < 2; i++) {
+        leaves[i] = leaf_number(i, i);
+        leaves[i].path.b[0] = i ? 0x80 : 0;
+    }
+    t->n = 2;
+    const vch_smt_leaf_t *left = &leaves[swapped], *right = &leaves[!swapped];
+    vch_hash_t hash[2] = {hash_leaf(left), hash_leaf(right)};
+    hash_65(&t->root, 0x01, &hash[0], &hash[1]);
+    memcpy(page, (const uint8_t[]){1, 2, 0, 0}, 4);
+    put_leaf(page + 4, 2, left);
+    put_leaf(page + 4 + 65, 3, right);
+    return 4 + 2 * 65;
+}
+
+static void only_well_formed_pages_are_read(void **state)
+{
+    tree_t *t = *state;
+    uint8_t page[4 + 2 * 65], record[65];
+    static const vch_smt_page_id_t top;
+    vch_smt_proof_t proof;
+    size_t n = page_of_two(t, page, false);
+    assert_int_equal(save_page(&t->pages, &top, vch_slice(page, n)), VCH_OK);
+    assert_int_equal(vch_smt_prove(&t->io, &t->root, &t->all[0].path, &proof), VCH_OK); /* this one is good */
+    /* its records in falling order */
+    memcpy(record, page + 4, 65);
+    memcpy(page + 4, page + 4 + 65, 65);
+    memcpy(page + 4 + 65, record, 65);
+    assert_int_equal(save_page(&t->pages, &top, vch_slice(page, n)), VCH_OK);
+    damage_is_found(t, &t->all[0]);
+    /* leaves under each other's bit */
+    n = page_of_two(t, page, true);
+    assert_int_equal(save_page(&t->pages, &top, vch_slice(page, n)), VCH_OK);
+    damage_is_found(t, &t->all[0]);
+}
+
+/* The same inner nodes in another order: all hashes fit, the page does not. */
+static void inner_nodes_stand_in_order(void **state)
+{
+    tree_t *t = *state;
+    static const vch_smt_page_id_t top;
+    vch_smt_leaf_t leaves[800];
+    uint8_t record[33];
+    for (uint32_t i = 0; i < 800; i++) leaves[i] = leaf_number(i, i);
+    tree_put(t, leaves, 800);
+    cell_t *c = *find_cell(&t->pages, &top);
+    assert_int_equal(c->n, 4 + 64 * 33);
+    memcpy(record, c->bytes + 4, 33);
+    memcpy(c->bytes + 4, c->bytes + 4 + 33, 33);
+    memcpy(c->bytes + 4 + 33, record, 33);
+    damage_is_found(t, &leaves[0]);
+}
+
+/* A leaf alone in a page of its own, instead of in the page above. */
+static void a_lone_leaf_has_no_page(void **state)
+{
+    tree_t *t = *state;
+    vch_smt_leaf_t leaf = leaf_number(1, 1);
+    leaf.path.b[0] = 0;
+    uint8_t upper[4 + 33] = {1, 0, 1, 0, 64}, lower[4 + 65] = {1, 1, 0, 0};
+    vch_hash_t hash = hash_leaf(&leaf), nothing = {{0}};
+    memcpy(upper + 5, hash.b, 32);
+    put_leaf(lower + 4, 1, &leaf);
+    for (unsigned i = 0; i < 6; i++) hash_65(&hash, 0x01, &hash, &nothing);
+    t->root = hash;
+    const vch_smt_page_id_t top = {0}, below = {.depth = 6};
+    assert_int_equal(save_page(&t->pages, &top, vch_slice(upper, sizeof upper)), VCH_OK);
+    assert_int_equal(save_page(&t->pages, &below, vch_slice(lower, sizeof lower)), VCH_OK);
+    damage_is_found(t, &leaf);
+}
+
+/* A root that hides a leaf under the wrong bit shows nothing to be absent. */
+static void a_misplaced_leaf_proves_no_absence(void **state)
+{
+    tree_t *t = *state;
+    uint8_t page[4 + 2 * 65];
+    for (unsigned swapped = 0; swapped < 2; swapped++) {
+        (void)page_of_two(t, page, swapped);
+        const vch_smt_leaf_t *left = &t->all[swapped];
+        vch_hash_t sibling = hash_leaf(&t->all[!swapped]), asked = t->all[0].path;
+        asked.b[31] ^= 1; /* beside leaf 0, in the left half */
+        assert_int_equal(vch_smt_verify_absent(&t->root, &asked, left, &sibling, 1), !swapped);
+    }
+}
+
 /* Whatever call fails, the failure arrives, and the root stays. */
 static void failures_of_the_store_arrive(void **state)
 {
@@ -647,6 +750,10 @@ int main(void)
         SMT_TEST(empty_tree_holds_nothing),
         SMT_TEST(every_damaged_page_is_found),
         SMT_TEST(pages_of_another_place_or_time_are_found),
+        SMT_TEST(only_well_formed_pages_are_read),
+        SMT_TEST(inner_nodes_stand_in_order),
+        SMT_TEST(a_lone_leaf_has_no_page),
+        SMT_TEST(a_misplaced_leaf_proves_no_absence),
         SMT_TEST(failures_of_the_store_arrive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -305,6 +305,28 @@ static void every_pair_is_consistent(void **state)
     }
 }
 
+/* A size is no matter of taste: with another one, a path of the wrong length
+ * for it is refused even where all hashes would fit. */
+static void path_length_must_fit_the_sizes(void **state)
+{
+    (void)state;
+    vch_hash_t path[VCH_PATH_HASHES_MAX], other[VCH_PATH_HASHES_MAX];
+    unsigned refused = 0;
+    for (uint64_t n = 1; n <= 40; n++) {
+        for (uint64_t m = 1; m <= n; m++) {
+            size_t len = 0, other_len = 0;
+            assert_int_equal(vch_consistency_prove(path, &len, m, n, get_subtree, &n), VCH_OK);
+            for (uint64_t claim = m; claim <= 70; claim++) {
+                assert_int_equal(vch_consistency_prove(other, &other_len, m, claim, get_subtree, &claim), VCH_OK);
+                if (len == other_len) continue;
+                assert_false(vch_consistency_verify(m, claim, &root[m], &root[n], path, len));
+                refused++;
+            }
+        }
+    }
+    assert_true(refused > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +342,7 @@ int main(void)
         cmocka_unit_test(failed_proving_leaves_outputs_alone),
         cmocka_unit_test(one_leaf_of_a_huge_tree),
         cmocka_unit_test(every_pair_is_consistent),
+        cmocka_unit_test(path_length_must_fit_the_sizes),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
