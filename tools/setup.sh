@@ -1,0 +1,76 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# tools/setup.sh LEVEL: installs what LEVEL needs and is not there yet.
+#   build  compilers, meson, libraries       demo  build + .venv with scikit-learn
+#   test   demo + clang tools, Go modules    soak  test + qemu, s390x compiler, valgrind
+# A second run finds everything in place and touches neither network nor disk.
+set -eu
+cd "$(dirname "$0")/.."
+
+build="gcc libc6-dev make meson ninja-build pkg-config libsodium-dev libssl-dev liblmdb-dev libjansson-dev libcmocka-dev libsqlite3-dev"
+demo=""
+test="clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev golang-golang-x-mod-dev sqlite3 mandoc"
+soak="qemu-user gcc-s390x-linux-gnu libc6-dev-s390x-cross valgrind"
+
+level=${1:-}
+case $level in
+build) want="$build" python=no ;;
+demo) want="$build $demo" python=yes ;;
+test) want="$build $demo $test" python=yes ;;
+soak) want="$build $demo $test $soak" python=yes ;;
+*)
+    echo "usage: tools/setup.sh build|demo|test|soak" >&2
+    exit 2
+    ;;
+esac
+
+command -v python3 >/dev/null || want="$want python3"
+case $level in test | soak) command -v go >/dev/null || want="$want golang-go" ;; esac
+if [ $python = yes ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then want="$want python3-venv"; fi
+
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "setup: this is not Debian, so nothing is installed for you; needed are (Debian's names): $want" >&2
+    exit 1
+fi
+missing=""
+for package in $want; do installed "$package" || missing="$missing $package"; done
+if [ -n "$missing" ]; then
+    root=""
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || {
+            echo "setup: missing packages, and neither root nor sudo to install them; as root run: apt-get install$missing" >&2
+            exit 1
+        }
+        root="sudo"
+    fi
+    echo "setup: installing Debian packages:$missing"
+    log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    # shellcheck disable=SC2086 # a list of names, split on purpose
+    if ! { $root apt-get -q update && $root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+        cat "$log" >&2
+        echo "setup: apt-get failed (above); mend it and run tools/setup.sh $level again" >&2
+        exit 1
+    fi
+fi
+
+[ $python = yes ] || exit 0
+pins=tools/requirements-demo.txt
+stamp=.venv/.vouchsafe-pins
+if cmp -s $pins $stamp && [ -x .venv/bin/python ]; then exit 0; fi
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "setup: python3 is older than 3.11, which the pinned packages need; use Debian 12's python3" >&2
+    exit 1
+}
+echo "setup: making .venv with: $(grep -v '^#' $pins | tr '\n' ' ')"
+if ! python3 -m venv --clear .venv; then
+    echo "setup: python3 cannot make a virtual environment; install python3-venv" >&2
+    exit 1
+fi
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r $pins || {
+    echo "setup: pip could not install $pins; look at the network or proxy and run tools/setup.sh $level again" >&2
+    exit 1
+}
+cp $pins $stamp
