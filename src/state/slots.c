@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Slots: what the index holds, what changed, and how to undo it. */
+#include "state/state_impl.h"
+
+#include "merkle/smt.h"
+
+static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "out of memory"); }
+
+static size_t bucket_of(const vch_state_t *s, vch_slice_t key) { return vch_crc32c(0, key.p, key.n) & (s->buckets - 1); }
+
+static vch_rc grow_buckets(vch_state_t *s, vch_err_t *err)
+{
+    size_t buckets = s->buckets ? s->buckets * 2 : 1024;
+    slot_t **fresh = vch_alloc_array(buckets, sizeof(slot_t *));
+    if (!fresh) return no_memory(err);
+    slot_t **old = s->bucket;
+    size_t old_n = s->buckets;
+    s->bucket = fresh;
+    s->buckets = buckets;
+    for (size_t i = 0; i < old_n; i++)
+        for (slot_t *slot = old[i], *next; slot; slot = next) {
+            next = slot->next;
+            size_t b = bucket_of(s, vch_slice(slot->key, slot->key_n));
+            slot->next = fresh[b];
+            fresh[b] = slot;
+        }
+    vch_free(old);
+    return VCH_OK;
+}
+
+static slot_t *find_slot(const vch_state_t *s, vch_slice_t key)
+{
+    if (s->buckets == 0) return NULL;
+    for (slot_t *slot = s->bucket[bucket_of(s, key)]; slot; slot = slot->next)
+        if (vch_slice_eq(vch_slice(slot->key, slot->key_n), key)) return slot;
+    return NULL;
+}
+
+static vch_rc new_slot(vch_state_t *s, vch_slice_t key, slot_t **ret, vch_err_t *err)
+{
+    if (s->slots >= s->buckets) VCH_TRY(grow_buckets(s, err));
+    slot_t *slot = vch_alloc(sizeof *slot);
+    if (!slot) return no_memory(err);
+    slot->key_n = (uint8_t)key.n;
+    memcpy(slot->key, key.p, key.n);
+    size_t b = bucket_of(s, key);
+    slot->next = s->bucket[b];
+    s->bucket[b] = slot;
+    s->slots++;
+    *ret = slot;
+    return VCH_OK;
+}
+
+static void forget(vch_state_t *s, slot_t *slot)
+{
+    slot_t **at = &s->bucket[bucket_of(s, vch_slice(slot->key, slot->key_n))];
+    while (*at != slot) at = &(*at)->next;
+    *at = slot->next;
+    s->slots--;
+    vch_free(slot->value);
+    vch_free(slot);
+}
+
+/* The index is derived and may be damaged: what it says of a state value must
+ * be what the state tree says, also when it says "nothing". */
+static vch_rc check_loaded(vch_state_t *s, const slot_t *slot, vch_err_t *err)
+{
+    if (slot->key[0] != 'S') return VCH_OK;
+    vch_hash_t path, value_hash;
+    vch_smt_proof_t *proof = s->proof;
+    vch_smt_io_t io = st_smt_io(s);
+    vch_sha256(&path, slot->key + 1, slot->key_n - 1u);
+    vch_rc rc = vch_smt_prove(&io, &s->info.root, &path, proof);
+    if (rc != VCH_OK) return vch_fail(err, rc, "state tree: a page can't be used: %s", vch_rc_text(rc));
+    bool member = proof->end == VCH_SMT_MEMBER;
+    if (slot->there) vch_sha256(&value_hash, slot->value, slot->n);
+    if (member == slot->there && (!member || vch_hash_eq(&value_hash, &proof->leaf.value_hash))) return VCH_OK;
+    return vch_fail(err, VCH_ERR_CORRUPT, "state value '%c' does not match the state tree", slot->key[1]);
+}
+
+static vch_rc load_slot(vch_state_t *s, slot_t *slot, vch_err_t *err)
+{
+    vch_buf_t buf;
+    vch_buf_init(&buf, 1u << 30);
+    vch_rc rc = vch_kv_get(s->kv, vch_slice(slot->key, slot->key_n), &buf);
+    if (rc == VCH_OK) {
+        slot->there = true;
+        slot->value = buf.p; /* the buffer's memory becomes the slot's */
+        slot->n = buf.n;
+        return check_loaded(s, slot, err);
+    }
+    vch_buf_free(&buf);
+    if (rc == VCH_ERR_NOT_FOUND) return check_loaded(s, slot, err);
+    return vch_fail(err, rc, "index: a value can't be read: %s", vch_rc_text(rc));
+}
+
+vch_rc st_slot(vch_state_t *s, vch_slice_t key, slot_t **ret, vch_err_t *err)
+{
+    slot_t *slot = find_slot(s, key);
+    if (!slot) {
+        VCH_TRY(new_slot(s, key, &slot, err));
+        vch_rc rc = load_slot(s, slot, err);
+        if (rc != VCH_OK) {
+            forget(s, slot);
+            return rc;
+        }
+    }
+    *ret = slot;
+    return VCH_OK;
+}
+
+/* ---- undo ------------------------------------------------------------------------ */
+
+vch_rc st_log_undo(vch_state_t *s, const undo_t *u)
+{
+    if (s->undos == s->undo_cap) {
+        size_t cap = s->undo_cap ? s->undo_cap * 2 : 256;
+        undo_t *more = vch_resize(s->undo, cap * sizeof *more);
+        if (!more) return VCH_ERR_MEMORY;
+        s->undo = more;
+        s->undo_cap = cap;
+    }
+    s->undo[s->undos++] = *u;
+    return VCH_OK;
+}
+
+static void undo_slot(const undo_t *u)
+{
+    vch_free(u->slot->value);
+    u->slot->value = u->value;
+    u->slot->n = u->n;
+    u->slot->there = u->there;
+}
+
+void st_rollback(vch_state_t *s)
+{
+    while (s->undos) {
+        const undo_t *u = &s->undo[--s->undos];
+        switch (u->kind) {
+        case UNDO_SLOT: undo_slot(u); break;
+        case UNDO_CELL: st_undo_cell(s, u); break;
+        case UNDO_PALETTE: st_undo_palette(u); break;
+        case UNDO_SUBJECTS: u->column->subjects = u->number; break;
+        }
+    }
+}
+
+void st_accept(vch_state_t *s)
+{
+    for (size_t i = 0; i < s->undos; i++)
+        if (s->undo[i].kind == UNDO_SLOT) vch_free(s->undo[i].value);
+    s->undos = 0;
+}
+
+/* ---- get and set ------------------------------------------------------------------- */
+
+static vch_rc set_slot(vch_state_t *s, slot_t *slot, vch_slice_t value, vch_err_t *err)
+{
+    uint8_t *copy = vch_alloc(value.n ? value.n : 1);
+    if (!copy) return no_memory(err);
+    if (value.n) memcpy(copy, value.p, value.n);
+    undo_t u = {.kind = UNDO_SLOT, .slot = slot, .value = slot->value, .n = slot->n, .there = slot->there};
+    if (st_log_undo(s, &u) != VCH_OK) {
+        vch_free(copy);
+        return no_memory(err);
+    }
+    slot->value = copy;
+    slot->n = value.n;
+    slot->there = true;
+    s->dirty_bytes += value.n + sizeof *slot;
+    if (!slot->unsaved) {
+        slot->unsaved = true;
+        slot->next_unsaved = s->unsaved;
+        s->unsaved = slot;
+    }
+    if (slot->key[0] == 'S' && !slot->unhashed) {
+        slot->unhashed = true;
+        slot->next_unhashed = s->unhashed;
+        s->unhashed = slot;
+    }
+    return VCH_OK;
+}
+
+static vch_slice_t index_key(uint8_t ret[SLOT_KEY_MAX], char space, const void *p, size_t n)
+{
+    ret[0] = (uint8_t)space;
+    memcpy(ret + 1, p, n);
+    return vch_slice(ret, n + 1);
+}
+
+static vch_rc get_from(vch_state_t *s, vch_slice_t key, vch_slice_t *ret, vch_err_t *err)
+{
+    slot_t *slot;
+    VCH_TRY(st_slot(s, key, &slot, err));
+    if (!slot->there) return VCH_ERR_NOT_FOUND;
+    *ret = vch_slice(slot->value, slot->n);
+    return VCH_OK;
+}
+
+static vch_rc set_in(vch_state_t *s, vch_slice_t key, vch_slice_t value, vch_err_t *err)
+{
+    slot_t *slot;
+    VCH_TRY(st_slot(s, key, &slot, err));
+    return set_slot(s, slot, value, err);
+}
+
+vch_rc st_get(vch_state_t *s, const vch_state_key_t *key, vch_slice_t *ret, vch_err_t *err)
+{
+    uint8_t k[SLOT_KEY_MAX];
+    return get_from(s, index_key(k, 'S', key->b, key->n), ret, err);
+}
+
+vch_rc st_set(vch_state_t *s, const vch_state_key_t *key, vch_slice_t value, vch_err_t *err)
+{
+    uint8_t k[SLOT_KEY_MAX];
+    return set_in(s, index_key(k, 'S', key->b, key->n), value, err);
+}
+
+vch_rc st_get_at(vch_state_t *s, char space, const void *id32, vch_slice_t *ret, vch_err_t *err)
+{
+    uint8_t k[SLOT_KEY_MAX];
+    return get_from(s, index_key(k, space, id32, 32), ret, err);
+}
+
+vch_rc st_set_at(vch_state_t *s, char space, const void *id32, vch_slice_t value, vch_err_t *err)
+{
+    uint8_t k[SLOT_KEY_MAX];
+    return set_in(s, index_key(k, space, id32, 32), value, err);
+}
+
+bool st_has(vch_state_t *s, const vch_state_key_t *key, vch_rc *ret_rc, vch_err_t *err)
+{
+    vch_slice_t ignored;
+    vch_rc rc = st_get(s, key, &ignored, err);
+    *ret_rc = rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;
+    return rc == VCH_OK;
+}
+
+void st_drop_slots(vch_state_t *s)
+{
+    for (size_t i = 0; i < s->buckets; i++)
+        for (slot_t *slot = s->bucket[i], *next; slot; slot = next) {
+            next = slot->next;
+            vch_free(slot->value);
+            vch_free(slot);
+        }
+    vch_free(s->bucket);
+    s->bucket = NULL;
+    s->buckets = s->slots = 0;
+    s->unsaved = s->unhashed = NULL;
+    s->dirty_bytes = 0;
+}
+
+/* ---- pages of the state tree --------------------------------------------------------- */
+
+static vch_slice_t page_key(uint8_t ret[SLOT_KEY_MAX], const vch_smt_page_id_t *id)
+{
+    ret[0] = 'P';
+    vch_put_u16(ret + 1, id->depth);
+    memcpy(ret + 3, id->prefix, 32);
+    return vch_slice(ret, 35);
+}
+
+static vch_rc load_page(void *ctx, const vch_smt_page_id_t *id, vch_slice_t *ret)
+{
+    vch_state_t *s = ctx;
+    uint8_t k[SLOT_KEY_MAX];
+    slot_t *slot;
+    VCH_TRY(st_slot(s, page_key(k, id), &slot, NULL));
+    *ret = slot->there ? vch_slice(slot->value, slot->n) : vch_slice(NULL, 0);
+    return VCH_OK;
+}
+
+static vch_rc save_page(void *ctx, const vch_smt_page_id_t *id, vch_slice_t page)
+{
+    vch_state_t *s = ctx;
+    uint8_t k[SLOT_KEY_MAX];
+    return set_in(s, page_key(k, id), page, NULL);
+}
+
+vch_smt_io_t st_smt_io(vch_state_t *s) { return (vch_smt_io_t){s, load_page, save_page}; }
