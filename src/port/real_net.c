@@ -120,12 +120,13 @@ static int socket_for(const address_t *at)
 }
 
 /* True when a socket file is there but nobody listens behind it: what a
- * killed process leaves behind. */
+ * killed process leaves behind.  The probe is of another kind than the
+ * listener, so a living one refuses it (EPROTOTYPE) and never has to accept it. */
 static bool is_stale(const address_t *at)
 {
     struct stat st;
     if (at->a.any.sa_family != AF_UNIX || lstat(at->a.un.sun_path, &st) != 0 || !S_ISSOCK(st.st_mode)) return false;
-    int fd = socket_for(at);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return false;
     bool stale = connect(fd, &at->a.any, at->n) < 0 && errno == ECONNREFUSED;
     close(fd);
@@ -136,12 +137,12 @@ static vch_rc bind_listen(int fd, const address_t *at)
 {
     bool is_unix = at->a.any.sa_family == AF_UNIX;
     if (is_unix && fchmod(fd, 0600) < 0) return net_rc(errno); /* the socket file inherits it */
-    int result = bind(fd, &at->a.any, at->n);
-    if (result < 0 && errno == EADDRINUSE && is_stale(at)) {
+    int error = bind(fd, &at->a.any, at->n) < 0 ? errno : 0;
+    if (error == EADDRINUSE && is_stale(at)) {
         (void)unlink(at->a.un.sun_path);
-        result = bind(fd, &at->a.any, at->n);
+        error = bind(fd, &at->a.any, at->n) < 0 ? errno : 0;
     }
-    if (result < 0) return errno == ENOENT ? VCH_ERR_NOT_FOUND : net_rc(errno);
+    if (error) return error == ENOENT ? VCH_ERR_NOT_FOUND : net_rc(error);
     if (listen(fd, BACKLOG) == 0) return VCH_OK;
     vch_rc rc = net_rc(errno);
     if (is_unix) (void)unlink(at->a.un.sun_path);
