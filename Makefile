@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # A thin front: meson and the scripts under tools/ do the work.
-.PHONY: help demo test check bench soak fuzz build install clean
+.PHONY: help demo test check format bench soak fuzz build install clean
 PREFIX ?= /usr/local
 
 help:
 	@echo "make demo     build and walk through the whole story on this machine (start here)"
 	@echo "make test     every test in three builds, and the source checks"
 	@echo "make check    the source checks alone: format, clang-tidy, ranks, banned functions"
+	@echo "make format   let clang-format-14 lay out every C file"
 	@echo "make bench    speed and size figures, next to their peers where there are some"
 	@echo "make fuzz     each fuzz target for FUZZ_SECONDS (60) seconds"
 	@echo "make soak     the long runs: many seeds, valgrind, another byte order"
@@ -26,6 +27,10 @@ test:
 check:
 	@tools/setup.sh test
 	@tools/check.sh
+
+format:
+	@tools/setup.sh test
+	@find src include apps tests fuzz bench -name '*.[ch]' | xargs clang-format-14 -i
 
 bench:
 	@tools/setup.sh test
