@@ -133,7 +133,7 @@ void vch_buf_free(vch_buf_t *b)
 static vch_rc buf_grow(vch_buf_t *b, size_t need)
 {
     if (need > b->max) return VCH_ERR_LIMIT;
-    size_t cap = b->cap ? b->cap : 64;
+    size_t cap = b->cap ? b->cap : vch_min(64, b->max);
     while (cap < need) cap = cap > b->max / 2 ? b->max : cap * 2;
     uint8_t *p = vch_resize(b->p, cap);
     if (!p) return VCH_ERR_MEMORY;

@@ -92,7 +92,7 @@ static vch_rc palette_count_put(vch_state_t *s, const column_t *c, uint32_t n, v
 
 static vch_rc palette_new(vch_state_t *s, column_t *c, const vch_palette_value_t *set, uint16_t *ret, vch_err_t *err)
 {
-    uint16_t i;
+    uint16_t i = 0;
     VCH_TRY(palette_free_index(c, &i, err));
     VCH_TRY(palette_reserve(c, i, err));
     undo_t u = {.kind = UNDO_PALETTE, .column = c, .number = i, .palette = c->palette[i], .palette_n = c->palette_n};

@@ -10,6 +10,7 @@
 #ifndef VCH_STATE_IMPL_H
 #define VCH_STATE_IMPL_H
 
+#include "merkle/tree.h"
 #include "state/state.h"
 
 #define SLOT_KEY_MAX 52
@@ -86,6 +87,7 @@ struct vch_state {
     uint64_t grant_life_ms;
     vch_smt_proof_t *proof; /* of the value being loaded */
     vch_arena_t scratch;
+    vch_buf_t expected; /* outcome that replay must find next */
     vch_buf_t page;   /* a page or blob just loaded */
     vch_buf_t value;  /* a value being encoded */
 };
