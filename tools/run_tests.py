@@ -140,7 +140,7 @@ def run(label, cmd, env, cwd, timeout):
         out, err = (text.decode("utf-8", "replace") for text in process.communicate())
     finally:
         timer.cancel()
-    tally = judge(label, process.returncode, out, timeout if late.is_set() else None)
+    tally = judge(label, process.returncode, out if out.strip() else err, timeout if late.is_set() else None)
     return tally, out + err
 
 
