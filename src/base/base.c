@@ -200,8 +200,9 @@ void vch_arena_over(vch_arena_t *a, void *memory, size_t n)
 
 static bool arena_more(vch_arena_t *a, size_t n)
 {
-    size_t want = n > ARENA_BLOCK ? n : ARENA_BLOCK, size;
-    if (a->max == 0 || n > a->max - vch_min(a->total, a->max)) return false;
+    size_t left = a->max - vch_min(a->total, a->max), size;
+    if (n > left) return false;
+    size_t want = vch_min(n > ARENA_BLOCK ? n : ARENA_BLOCK, left);
     if (vch_add_overflows(want, sizeof(vch_arena_block_t), &size)) return false;
     vch_arena_block_t *block = vch_resize(NULL, size);
     if (!block) return false;

@@ -250,7 +250,7 @@ static vch_rc change_bits(version_t *w, vch_slice_t item)
     uint64_t extent, leaf;
     uint8_t bits[VCH_BITMAP_LEAF];
     size_t at;
-    uint32_t rows;
+    uint32_t rows = 0;
     VCH_TRY(vch_field_uint(item, VCH_F_BITLEAF_EXTENT, &extent));
     VCH_TRY(vch_field_uint(item, VCH_F_BITLEAF_LEAF, &leaf));
     VCH_TRY(vch_field_fixed(item, VCH_F_BITLEAF_BITS, bits, sizeof bits));
