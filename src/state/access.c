@@ -14,7 +14,7 @@ static vch_rc read_vocabulary(vch_state_t *s, vch_slice_t genesis, vch_err_t *er
     return vch_fail(err, rc, "the vocabulary in genesis is not one: a parent must stand before its child, each word once");
 }
 
-static void drop_vocabulary(vch_state_t *s)
+void st_forget_vocabulary(vch_state_t *s)
 {
     vch_free(s->purposes);
     vch_free(s->processings);
@@ -38,7 +38,7 @@ vch_rc st_vocabulary(vch_state_t *s, vch_err_t *err)
         rc = read_vocabulary(s, vch_slice(s->genesis, genesis.n), err);
     }
     if (rc == VCH_OK) rc = vch_field_uint(genesis, VCH_F_GENESIS_GRANT_LIFE, &s->grant_life_ms);
-    if (rc != VCH_OK) drop_vocabulary(s);
+    if (rc != VCH_OK) st_forget_vocabulary(s);
     return rc;
 }
 
@@ -188,8 +188,8 @@ vch_rc st_permitted(vch_state_t *s, const vch_id_t *version_id, const vch_reques
 {
     vch_version_value_t v;
     column_t *c;
-    part_t *part;
-    size_t bytes;
+    part_t *part = NULL;
+    size_t bytes = 0;
     vch_slice_t live;
     uint8_t *out;
     VCH_TRY(get_version(s, version_id, &v, err));

@@ -158,6 +158,7 @@ vch_rc vch_state_apply(vch_state_t *s, const vch_prepared_t *p, vch_time_t time,
     vch_rc rc = apply_all(&a);
     if (rc != VCH_OK) {
         st_rollback(s);
+        if (s->info.applied == 0) st_forget_vocabulary(s); /* a refused genesis brought it */
         ret_outcome->n = outcome_at;
         s->info.network = network;
         return rc;

@@ -135,6 +135,7 @@ void st_columns_free(vch_state_t *);
 
 /* ---- shared by the rules ---- */
 vch_rc st_vocabulary(vch_state_t *, vch_err_t *);
+void st_forget_vocabulary(vch_state_t *);
 vch_rc st_terms(vch_state_t *, const vch_hash_t *, const vch_terms_t **ret, vch_err_t *);
 vch_rc st_permitted(vch_state_t *, const vch_id_t *version_id, const vch_request_t *, vch_buf_t *ret_bits,
                     uint64_t *ret_count, vch_rule_t *ret_rule, vch_err_t *);
