@@ -30,7 +30,7 @@ check:
 
 format:
 	@tools/setup.sh test
-	@find src include apps tests fuzz bench -name '*.[ch]' | xargs clang-format-14 -i
+	@find src include apps tests fuzz bench tools -name '*.[ch]' | xargs clang-format-14 -i
 
 bench:
 	@tools/setup.sh test

@@ -20,9 +20,15 @@ fi
 if [ -n "${PREFIX:-}" ] && ! meson introspect build --buildoptions | grep -q "\"value\": \"$PREFIX\""; then
     meson configure build --prefix="$PREFIX" >/dev/null
 fi
-[ "${1:-all}" = apps ] || exec ninja -C build --quiet
+# On a terminal ninja shows how far it is.
+quiet=--quiet
+[ ! -t 1 ] || quiet=""
+[ "${1:-all}" = apps ] || exec ninja -C build $quiet
 # ninja reconfigures by itself; the list of targets is asked for afterwards.
-ninja -C build --quiet build.ninja
+again=$(ninja -C build --quiet build.ninja) || {
+    printf '%s\n' "$again" >&2
+    exit 1
+}
 targets=$(meson introspect build --targets | python3 -c '
 import json, os, sys
 root = os.path.abspath("build")
@@ -30,4 +36,4 @@ for target in json.load(sys.stdin):
     if target.get("installed"):
         print(*(os.path.relpath(name, root) for name in target["filename"]))')
 # shellcheck disable=SC2086 # a list of names, split on purpose
-exec ninja -C build --quiet $targets
+exec ninja -C build $quiet $targets

@@ -20,7 +20,7 @@ check() {
     fi
 }
 
-sources() { find src include apps tests fuzz bench -name '*.[ch]' | sort; }
+sources() { find src include apps tests fuzz bench tools -name '*.[ch]' | sort; }
 
 format() {
     sources | xargs clang-format-14 --dry-run -Werror >"$log.format" 2>&1

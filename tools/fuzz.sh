@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Builds each fuzz/*.c that defines LLVMFuzzerTestOneInput with libFuzzer and
-# both sanitizers into build-fuzz/, and runs each for FUZZ_SECONDS (60).
+# Builds each target fuzz/fuzz_NAME.c with libFuzzer and both sanitizers into
+# build-fuzz/, and runs each for FUZZ_SECONDS (60).
 # Seeds are fuzz/corpus/NAME/; what is found goes to build-fuzz/corpus/NAME/,
 # an input that breaks a target to build-fuzz/NAME-crash-*.
 # FUZZ_ONLY=NAME runs one target.
@@ -21,10 +21,10 @@ fi
 ninja -C build-fuzz --quiet libvouchsafe-core.a libvouchsafe-ledger.a
 libraries=$(pkg-config --libs libsodium openssl lmdb jansson)
 ran=0 bad=0
-for source in fuzz/*.c; do
-    [ -e "$source" ] && grep -q '^int LLVMFuzzerTestOneInput(' "$source" || continue
+for source in fuzz/fuzz_*.c; do
+    [ -e "$source" ] || continue
     name=$(basename "$source" .c)
-    name=${name%_fuzz}
+    name=${name#fuzz_}
     [ -z "${FUZZ_ONLY:-}" ] || [ "$FUZZ_ONLY" = "$name" ] || continue
     # shellcheck disable=SC2086 # a list of flags, split on purpose
     clang-14 -std=gnu17 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
