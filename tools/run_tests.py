@@ -197,7 +197,8 @@ def run_config(config, screen, only, jobs):
         label = f"{config.folder}/{suite}/{test['name']}"
         env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", **config.env)
         env.pop("CMOCKA_XML_FILE", None)
-        env.update(test["env"])
+        # Whoever says where the shared vectors are is believed over meson.build.
+        env.update({name: value for name, value in test["env"].items() if name != "VOUCHSAFE_SHARED" or name not in env})
         cwd = test["workdir"] or os.path.join(ROOT, config.folder)
         timeout = (test["timeout"] or 600) * config.patience
         began = time.monotonic()
