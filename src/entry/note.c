@@ -124,8 +124,8 @@ vch_rc vch_vkey_get(vch_vkey_t *ret, vch_slice_t text)
     uint8_t id[4];
     vch_note_key_id(id, k.name, k.type, k.key);
     if (memcmp(id, k.id, 4) != 0) return VCH_ERR_FORMAT;
-    vch_pubkey_t pub = pubkey_of(k.key);
-    VCH_TRY(vch_pubkey_get(&pub, vch_pubkey_bytes(&pub))); /* a point that anyone can sign for is no key */
+    vch_pubkey_t raw = pubkey_of(k.key), checked;
+    VCH_TRY(vch_pubkey_get(&checked, vch_pubkey_bytes(&raw))); /* a point that anyone can sign for is no key */
     *ret = k;
     return VCH_OK;
 }

@@ -236,8 +236,9 @@ static void malformed_notes_are_refused(void **state)
         "\n",
         "\n\n",
         "text\n",
-        "text\n\n",                       /* no signature */
-        "text\n" DASH " a AAAAAAA=\n",    /* no empty line */
+        "text\n\n",                    /* no signature */
+        "text\n" DASH " a AAAAAAA=\n", /* no empty line */
+        "text\n\n" DASH " a AAAAAAA=\n" DASH " a AAAAAAA=",
         "text\n\n" DASH " a AAAAAAA=",    /* cut newline */
         "text\n\n" DASH " a AAAAAA==\n",  /* four bytes: an id and no signature */
         "text\n\n" DASH " a AAAAAAB=\n",  /* not canonical */
@@ -320,6 +321,7 @@ static void a_key_that_signs_twice(void **state)
     assert_int_equal(vch_buf_printf(&b, "%s\n", text), VCH_OK);
     assert_int_equal(vch_note_cosign(&b, vch_str(text), "w1.example", witness[0], 200), VCH_OK);
     assert_int_equal(vch_note_cosign(&b, vch_str(text), "w1.example", witness[0], 100), VCH_OK);
+    assert_int_equal(vch_note_cosign(&b, vch_str(text), "w1.example", witness[0], 150), VCH_OK);
     assert_int_equal(vch_note_get(&note, vch_buf_slice(&b)), VCH_OK);
     assert_int_equal(vch_note_verify(&note, &w, &seconds), VCH_SIG_GOOD);
     assert_int_equal(seconds, 100);
@@ -663,6 +665,46 @@ static void a_plain_signature_is_no_cosignature(void **state)
     vch_buf_free(&b);
 }
 
+/* Cosignatures that vch_note_cosign would not make, signed all the same. */
+static void odd_times(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t seconds;
+        vch_sig_state_t state;
+        size_t witnesses; /* that the judge counts */
+    } cases[] = {
+        {0, VCH_SIG_GOOD, 0}, /* says nothing about when */
+        {1, VCH_SIG_GOOD, 1},
+        {INT64_MAX, VCH_SIG_GOOD, 1},
+        {(uint64_t)INT64_MAX + 1, VCH_SIG_BAD, 0}, /* tlog-cosignature, "Format" */
+        {UINT64_MAX, VCH_SIG_BAD, 0},
+    };
+    const char *text = ORIGIN "\n42\n" ROOT "\n";
+    vch_vkey_t w = vkey_of(witness_vkey[0]);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char message[300];
+        uint8_t blob[76];
+        vch_buf_t b;
+        vch_note_t note;
+        vch_buf_init(&b, 1000);
+        snprintf(message, sizeof message, "cosignature/v1\ntime %llu\n%s", (unsigned long long)cases[i].seconds, text);
+        memcpy(blob, w.id, 4);
+        vch_put_u64(blob + 4, cases[i].seconds);
+        assert_int_equal(vch_signer_sign(witness[0], blob + 12, vch_str(message)), VCH_OK);
+        assert_int_equal(vch_buf_printf(&b, "%s\n" DASH " w1.example ", text), VCH_OK);
+        assert_int_equal(vch_base64_put(&b, blob, sizeof blob), VCH_OK);
+        assert_int_equal(vch_buf_u8(&b, '\n'), VCH_OK);
+        assert_int_equal(vch_note_get(&note, vch_buf_slice(&b)), VCH_OK);
+        assert_int_equal(vch_note_verify(&note, &w, NULL), cases[i].state);
+        vch_trust_result_t r = judge(W4 "quorum a\n", &b);
+        assert_int_equal(r.witnesses, cases[i].witnesses);
+        assert_int_equal(r.quorum, cases[i].witnesses);
+        assert_int_equal(r.forged, cases[i].state == VCH_SIG_BAD);
+        vch_buf_free(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -688,6 +730,7 @@ int main(void)
         cmocka_unit_test(no_quorum_wanted),
         cmocka_unit_test(forgeries_are_told),
         cmocka_unit_test(a_plain_signature_is_no_cosignature),
+        cmocka_unit_test(odd_times),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

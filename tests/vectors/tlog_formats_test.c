@@ -42,7 +42,7 @@ static const char *text_of(const json_t *v, const char *name)
 {
     const char *s = json_string_value(json_object_get(v, name));
     if (!s) fail_msg("no text \"%s\"", name);
-    return s;
+    return s ? s : "";
 }
 
 static bool flag_of(const json_t *v, const char *name) { return json_is_true(json_object_get(v, name)); }
