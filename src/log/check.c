@@ -85,6 +85,18 @@ typedef struct {
     char folder[96];
 } partials_t;
 
+/* A power cut can leave a half-written file under its temporary name. */
+static void remove_stray(check_t *c, const char *name)
+{
+    char path[VCH_PATH_MAX];
+    bool removed = false;
+    if (c->repair && vch_path(path, "%s/%s", c->dir, name) == VCH_OK) {
+        vch_rc rc = c->port->disk->remove(c->port, path);
+        removed = rc == VCH_OK || rc == VCH_ERR_NOT_FOUND; /* mending its neighbour may have taken it away */
+    }
+    report(c, name, 0, 0, true, removed, "no tile of this log has this name");
+}
+
 static vch_rc one_partial(void *ctx, const char *name)
 {
     const partials_t *p = ctx;
@@ -96,7 +108,7 @@ static vch_rc one_partial(void *ctx, const char *name)
     snprintf(again, sizeof again, "%u", width);
     if (strcmp(again, name) != 0 || width == 0 || width > p->width || width == VCH_TILE_WIDTH) {
         snprintf(file, sizeof file, "%s/%.60s", p->folder, name);
-        report(c, file, 0, 0, true, false, "no tile of this log has this name");
+        remove_stray(c, file);
         return VCH_OK;
     }
     size_t n = p->level < 0 ? c->bundle_end[width - 1] : (size_t)width * VCH_HASH_LEN;
