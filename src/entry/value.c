@@ -139,16 +139,16 @@ vch_rc vch_key_get(vch_key_value_t *ret, vch_slice_t bytes)
 
 /* ---- sequence window -------------------------------------------------------------- */
 
-vch_rc vch_window_put(vch_buf_t *b, const vch_window_value_t *v)
+vch_rc vch_sequences_put(vch_buf_t *b, const vch_sequences_value_t *v)
 {
     VCH_TRY(vch_cbor_array(b, 2));
     VCH_TRY(vch_cbor_uint(b, v->high));
     return vch_cbor_bytes(b, v->used, sizeof v->used);
 }
 
-vch_rc vch_window_get(vch_window_value_t *ret, vch_slice_t bytes)
+vch_rc vch_sequences_get(vch_sequences_value_t *ret, vch_slice_t bytes)
 {
-    vch_window_value_t v;
+    vch_sequences_value_t v;
     vch_cbor_t c = vch_cbor_over(bytes);
     VCH_TRY(get_array_of(&c, 2));
     VCH_TRY(vch_cbor_get_uint(&c, &v.high));
@@ -168,7 +168,7 @@ static void window_shift(uint8_t used[32], uint64_t n)
     memcpy(used, moved, sizeof moved);
 }
 
-vch_rc vch_window_take(vch_window_value_t *w, uint64_t sequence)
+vch_rc vch_sequences_take(vch_sequences_value_t *w, uint64_t sequence)
 {
     if (sequence == 0) return VCH_ERR_REPLAY;
     if (sequence > w->high) {

@@ -66,12 +66,12 @@ VCH_MUST_USE vch_rc vch_key_get(vch_key_value_t *, vch_slice_t);
 typedef struct {
     uint64_t high;     /* highest used; numbers begin at 1 */
     uint8_t used[32];  /* bit i (of 256, most significant first): high - i is used */
-} vch_window_value_t;
-VCH_MUST_USE vch_rc vch_window_put(vch_buf_t *, const vch_window_value_t *);
-VCH_MUST_USE vch_rc vch_window_get(vch_window_value_t *, vch_slice_t);
+} vch_sequences_value_t;
+VCH_MUST_USE vch_rc vch_sequences_put(vch_buf_t *, const vch_sequences_value_t *);
+VCH_MUST_USE vch_rc vch_sequences_get(vch_sequences_value_t *, vch_slice_t);
 /* Take `sequence`: ERR_REPLAY when used or older than the window, ERR_LIMIT
  * when more than 256 ahead. */
-VCH_MUST_USE vch_rc vch_window_take(vch_window_value_t *, uint64_t sequence);
+VCH_MUST_USE vch_rc vch_sequences_take(vch_sequences_value_t *, uint64_t sequence);
 
 typedef struct {
     vch_id_t custodian;

@@ -75,18 +75,18 @@ static vch_rc take_sequence(apply_t *a)
 {
     vch_state_key_t key = vch_key_id('q', a->party.b);
     vch_slice_t bytes;
-    vch_window_value_t w = {0};
+    vch_sequences_value_t w = {0};
     vch_rc rc = st_get(a->s, &key, &bytes, a->err);
     if (rc != VCH_ERR_NOT_FOUND) {
         VCH_TRY(rc);
-        VCH_TRY(vch_window_get(&w, bytes));
+        VCH_TRY(vch_sequences_get(&w, bytes));
     }
     uint64_t high = w.high;
-    rc = vch_window_take(&w, a->p->entry.sequence);
+    rc = vch_sequences_take(&w, a->p->entry.sequence);
     if (rc != VCH_OK)
         return vch_fail(a->err, rc, "sequence number %llu is used or outside the party's window (highest so far %llu)",
                         (unsigned long long)a->p->entry.sequence, (unsigned long long)high);
-    return ST_SET(a->s, &key, vch_window_put, &w, a->err);
+    return ST_SET(a->s, &key, vch_sequences_put, &w, a->err);
 }
 
 static vch_rc check_role(const apply_t *a)

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Random transactions, good and bad, from a seed: what was accepted replays to
+ * the same root, whatever was refused in between; a save in the middle changes
+ * nothing; consents equal a naive model. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <unistd.h>
+
+#include "world.h"
+
+#define ROWS 24
+#define STEPS 160
+
+static uint64_t next_random(uint64_t *s)
+{
+    *s ^= *s << 13;
+    *s ^= *s >> 7;
+    *s ^= *s << 17;
+    return *s;
+}
+
+typedef struct {
+    bool has[3], owner_withdrew;
+} model_t;
+
+/* The rule of DESIGN's consent life cycle, written the naive way. */
+static bool model_takes(model_t *m, bool owner, bool give, int terms)
+{
+    if (give) {
+        if (!owner && m->owner_withdrew) return false;
+        m->has[terms] = true;
+        if (owner) m->owner_withdrew = false;
+        return true;
+    }
+    bool any = m->has[0] || m->has[1] || m->has[2];
+    if (terms >= 0 ? !m->has[terms] : (!any && !owner)) return false;
+    for (int i = 0; i < 3; i++)
+        if (terms < 0 || i == terms) m->has[i] = false;
+    if (owner) m->owner_withdrew = true;
+    return true;
+}
+
+static bool model_permits(const model_t *m) { return m->has[0] && !m->has[1]; }
+
+static void step(world_t *w, model_t *model, uint64_t *seed)
+{
+    uint32_t subject = (uint32_t)(next_random(seed) % ROWS);
+    uint64_t what = next_random(seed) % 10;
+    if (what < 7) {
+        bool owner = next_random(seed) & 1, give = next_random(seed) % 3 != 0;
+        int terms = give ? (int)(next_random(seed) % 3) : (int)(next_random(seed) % 4) - 1;
+        vch_kind_t kind = give ? VCH_KIND_CONSENT : VCH_KIND_WITHDRAW;
+        const vch_hash_t *t = terms < 0 ? NULL : &w->terms[terms];
+        bool expected = model_takes(&model[subject], owner, give, terms);
+        vch_rc rc = owner ? world_owner_says(w, kind, subject, t) : world_records(w, kind, subject, t);
+        assert_int_equal(rc == VCH_OK, expected);
+    } else if (what < 9) {
+        uint64_t expected = 0;
+        for (int i = 0; i < ROWS; i++) expected += model_permits(&model[i]);
+        assert_int_equal(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING), VCH_OK);
+        assert_int_equal(w->outcome.count, expected);
+    } else {
+        vch_state_info_t i;
+        vch_state_info(w->state, &i);
+        if (i.open_count) world_close(w);
+        w->now.ms += next_random(seed) % 1000;
+    }
+}
+
+static void save_and_reopen(world_t *w)
+{
+    (void)world_root(w);
+    KIT_OK(vch_state_save(w->state, NULL));
+    vch_state_free(w->state);
+    KIT_OK(vch_state_open(&w->state, w->kv, NULL));
+}
+
+static void one_history(uint64_t seed, vch_kv_t *kv)
+{
+    model_t model[ROWS] = {0};
+    world_t *w = world_new_on(ROWS, kv);
+    uint64_t s = seed;
+    for (int i = 0; i < STEPS; i++) {
+        step(w, model, &s);
+        if (next_random(&s) % 40 == 0) save_and_reopen(w);
+    }
+    vch_hash_t root = world_root(w), again = {{0}};
+    for (int full = 0; full < 2; full++) {
+        vch_kv_t *fresh;
+        vch_err_t err = {0};
+        KIT_OK(vch_kv_open_memory(&fresh, NULL));
+        vch_rc rc = world_replay(w, fresh, full, &again, &err);
+        if (rc != VCH_OK) print_message("seed %llu: %s\n", (unsigned long long)seed, err.text);
+        assert_int_equal(rc, VCH_OK);
+        assert_memory_equal(root.b, again.b, 32);
+        vch_kv_close(fresh);
+    }
+    world_free(w);
+}
+
+static unsigned scaled(unsigned n)
+{
+    const char *percent = getenv("VOUCHSAFE_TEST_SCALE");
+    unsigned long p = percent ? strtoul(percent, NULL, 10) : 100;
+    return (unsigned)(n * p / 100 > 0 ? n * p / 100 : 1);
+}
+
+static void histories_replay_in_memory(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= scaled(20); seed++) {
+        vch_kv_t *kv;
+        KIT_OK(vch_kv_open_memory(&kv, NULL));
+        one_history(seed * 0x9e3779b97f4a7c15u, kv);
+    }
+}
+
+static void histories_replay_on_lmdb(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= scaled(5); seed++) {
+        char path[] = "/tmp/vch-state-XXXXXX", file[64], lock[64];
+        assert_non_null(mkdtemp(path));
+        snprintf(file, sizeof file, "%s/data.mdb", path);
+        snprintf(lock, sizeof lock, "%s/data.mdb-lock", path);
+        vch_kv_t *kv;
+        KIT_OK(vch_kv_open(&kv, file, false, NULL));
+        one_history(seed * 0xd1342543de82ef95u, kv);
+        unlink(file);
+        unlink(lock);
+        rmdir(path);
+    }
+}
+
+/* The must-fail twin: a leaf changed on the way is found by replay. */
+static void a_changed_leaf_does_not_replay(void **state)
+{
+    (void)state;
+    world_t *w = world_new(ROWS);
+    KIT_OK(world_owner_says(w, VCH_KIND_CONSENT, 1, &w->terms[0]));
+    KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
+    world_close(w);
+    for (size_t i = 0; i < w->leaves; i++) {
+        vch_kv_t *fresh;
+        vch_hash_t root;
+        vch_err_t err = {0};
+        KIT_OK(vch_kv_open_memory(&fresh, NULL));
+        w->leaf[i].bytes[w->leaf[i].n / 2] ^= 1;
+        assert_int_equal(world_replay(w, fresh, true, &root, &err), VCH_ERR_CORRUPT);
+        assert_non_null(strstr(err.text, "entry"));
+        w->leaf[i].bytes[w->leaf[i].n / 2] ^= 1;
+        vch_kv_close(fresh);
+    }
+    world_free(w);
+}
+
+/* A value of the index that was tampered with is refused, not used. */
+static void a_tampered_index_is_found(void **state)
+{
+    (void)state;
+    vch_kv_t *kv;
+    KIT_OK(vch_kv_open_memory(&kv, NULL));
+    world_t *w = world_new_on(ROWS, kv);
+    KIT_OK(vch_state_save(w->state, NULL));
+    uint8_t key[34] = {'S', 'p'};
+    memcpy(key + 2, w->party_id[1].b, 32);
+    vch_buf_t b;
+    vch_buf_init(&b, 4096);
+    KIT_OK(vch_kv_get(kv, vch_slice(key, 34), &b));
+    b.p[b.n - 1] ^= 1;
+    KIT_OK(vch_kv_begin(kv, NULL));
+    KIT_OK(vch_kv_put(kv, vch_slice(key, 34), vch_buf_slice(&b), NULL));
+    KIT_OK(vch_kv_commit(kv, NULL));
+    assert_int_equal(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING), VCH_ERR_CORRUPT);
+    vch_buf_free(&b);
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(histories_replay_in_memory),
+        cmocka_unit_test(histories_replay_on_lmdb),
+        cmocka_unit_test(a_changed_leaf_does_not_replay),
+        cmocka_unit_test(a_tampered_index_is_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
