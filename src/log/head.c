@@ -153,9 +153,9 @@ vch_rc vch_log_publish(vch_log_t *log, uint64_t size, vch_slice_t note, vch_err_
 {
     if (log->options.read_only) return vch_fail(err, VCH_ERR_READ_ONLY, "the log was opened for reading only");
     VCH_TRY(vch_log_alive(log, err));
-    pthread_mutex_lock(&log->write_lock);
+    pthread_mutex_lock(&log->publish_lock);
     vch_rc rc = publish(log, size, note, err);
-    pthread_mutex_unlock(&log->write_lock);
+    pthread_mutex_unlock(&log->publish_lock);
     return rc;
 }
 
@@ -163,9 +163,9 @@ vch_rc vch_log_head(vch_log_t *log, vch_buf_t *ret_note, uint64_t *ret_size, vch
 {
     vch_head_t head = {0};
     VCH_TRY(vch_log_alive(log, err));
-    pthread_mutex_lock(&log->write_lock);
+    pthread_mutex_lock(&log->publish_lock);
     vch_rc rc = vch_head_read(log->port, log->head_file, &head, ret_note, err);
-    pthread_mutex_unlock(&log->write_lock);
+    pthread_mutex_unlock(&log->publish_lock);
     if (rc != VCH_OK) return rc;
     if (!head.any) return vch_fail(err, VCH_ERR_NOT_FOUND, "no checkpoint has been published yet");
     *ret_size = head.size;
@@ -283,9 +283,9 @@ vch_rc vch_log_keep_cosigned(vch_log_t *log, uint64_t size, vch_slice_t note, vc
     if (note.n == 0 || note.n > VCH_NOTE_MAX)
         return vch_fail(err, VCH_ERR_LIMIT, "a checkpoint has 1 to %u bytes", VCH_NOTE_MAX);
     VCH_TRY(vch_log_alive(log, err));
-    pthread_mutex_lock(&log->write_lock);
+    pthread_mutex_lock(&log->publish_lock);
     vch_rc rc = keep_cosigned(log, size, note, err);
-    pthread_mutex_unlock(&log->write_lock);
+    pthread_mutex_unlock(&log->publish_lock);
     return rc;
 }
 
@@ -318,9 +318,9 @@ vch_rc vch_log_cosigned(vch_log_t *log, uint64_t size, vch_buf_t *ret_note, uint
     VCH_TRY(vch_log_alive(log, err));
     VCH_TRY(vch_log_path(log, path, "log/cosigned", err));
     VCH_TRY(vch_file_open(log->port, &file, path, VCH_OPEN_READ, err));
-    pthread_mutex_lock(&log->write_lock);
+    pthread_mutex_lock(&log->publish_lock);
     vch_rc rc = find_kept(log, file, size, ret_note, ret_size, err);
-    pthread_mutex_unlock(&log->write_lock);
+    pthread_mutex_unlock(&log->publish_lock);
     vch_file_close(log->port, file);
     return rc;
 }

@@ -10,6 +10,8 @@
 #define LOCK_WAIT_MS 5000
 #define FILL_FIRST (64u << 10)
 #define FILL_MAX (8u << 20)
+#define FILL_GROUP_MAX (32u << 10)
+#define HASH_ASIDE 128       /* so many leaves are hashed while the disk works */
 #define KEEP_BUF (16u << 20) /* a larger group's memory is given back */
 
 vch_rc vch_log_alive(const vch_log_t *log, vch_err_t *err)
@@ -65,6 +67,7 @@ static void log_free(vch_log_t *log)
     vch_free(log->kept);
     pthread_mutex_destroy(&log->lock);
     pthread_mutex_destroy(&log->write_lock);
+    pthread_mutex_destroy(&log->publish_lock);
     vch_free(log->dir);
     vch_free(log);
 }
@@ -91,6 +94,7 @@ static vch_rc log_new(vch_log_t **ret, vch_port_t *port, const char *dir, const 
     pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&log->lock, &attr);
     pthread_mutex_init(&log->write_lock, &attr);
+    pthread_mutex_init(&log->publish_lock, &attr);
     pthread_mutexattr_destroy(&attr);
     *ret = log;
     return VCH_OK;
@@ -241,12 +245,14 @@ static void tidy(vch_log_t *log)
 void vch_log_close(vch_log_t *log)
 {
     if (!log) return;
+    pthread_mutex_lock(&log->publish_lock);
     pthread_mutex_lock(&log->write_lock);
     if (!log->options.read_only && !log->poisoned) {
         vch_tiles_flush(log);
         tidy(log);
     }
     pthread_mutex_unlock(&log->write_lock);
+    pthread_mutex_unlock(&log->publish_lock);
     log_free(log);
 }
 
@@ -351,16 +357,17 @@ vch_rc vch_log_refresh(vch_log_t *log, vch_err_t *err)
 
 static const uint8_t zeros[64u << 10];
 
-/* Keep zeros ready behind the end: overwriting blocks that exist is up to
- * four times as fast as growing the file.  Failing is no failure: the next
- * append then grows the file, and says so if it cannot. */
+/* Keep zeros ready behind the end: overwriting blocks that exist takes about
+ * two thirds of the time of growing the file.  Large groups grow it: filling
+ * for them writes every byte twice, which costs what it saves.  Failing is no
+ * failure: the next append then grows the file, and says so if it cannot. */
 static void fill_ahead(vch_log_t *log, uint64_t group_bytes)
 {
     vch_seg_t *seg = vch_log_tail(log);
     bool adaptive = log->options.fill_bytes == 0;
     uint64_t limit = log->options.segment_bytes;
-    while (adaptive && log->reserve < FILL_MAX && log->reserve < 4 * group_bytes) log->reserve *= 2;
-    if (log->reserve == 0 || log->filled >= seg->end + log->reserve / 2) return;
+    if (log->reserve == 0 || (adaptive && group_bytes > FILL_GROUP_MAX) || log->filled >= seg->end + log->reserve / 2)
+        return;
     uint64_t to = seg->end + log->reserve;
     if (to > limit) to = limit;
     for (uint64_t at = log->filled > seg->end ? log->filled : seg->end; at < to;) {
@@ -449,7 +456,29 @@ typedef struct {
     uint32_t *frame_at;
     vch_hash_t *leaves;
     vch_slice_t *entries;
+    size_t n;
 } batch_t;
+
+static void *batch_hash(void *ctx)
+{
+    batch_t *b = ctx;
+    vch_sha256_leaves(b->leaves, b->entries, b->n);
+    return NULL;
+}
+
+static vch_rc write_group(vch_log_t *log, vch_err_t *err);
+
+/* The leaves of a large group are hashed by a thread of its own while this
+ * one waits for the disk; without a thread, before. */
+static vch_rc batch_write(vch_log_t *log, batch_t *b, vch_err_t *err)
+{
+    pthread_t thread;
+    bool aside = b->n >= HASH_ASIDE && pthread_create(&thread, NULL, batch_hash, b) == 0;
+    if (!aside) batch_hash(b);
+    vch_rc rc = write_group(log, err);
+    if (aside) pthread_join(thread, NULL);
+    return rc;
+}
 
 static void batch_free(batch_t *b)
 {
@@ -469,7 +498,7 @@ static vch_rc batch_make(vch_log_t *log, batch_t *b, const vch_group_head_t *pla
         return vch_fail(err, VCH_ERR_MEMORY, "no memory to append %zu entries", n);
     VCH_TRY(vch_group_encode(&log->buf, b->frame_at, place, records, n, err));
     for (size_t i = 0; i < n; i++) b->entries[i] = records[i].entry;
-    vch_sha256_leaves(b->leaves, b->entries, n);
+    b->n = n;
     vch_seg_t *seg = vch_log_tail(log);
     if (seg->count > 0 && seg->end + log->buf.n > log->options.segment_bytes) VCH_TRY(roll(log, err));
     pthread_mutex_lock(&log->lock);
@@ -485,7 +514,7 @@ static vch_rc append(vch_log_t *log, uint64_t height, vch_time_t time, const vch
     vch_group_head_t head = {.height = height, .time = time, .first = log->size};
     if (log->tail_dirty) VCH_TRY(clean_tail(log, err));
     vch_rc rc = batch_make(log, &batch, &head, records, n, err);
-    if (rc == VCH_OK) rc = write_group(log, err);
+    if (rc == VCH_OK) rc = batch_write(log, &batch, err);
     if (rc == VCH_OK) {
         head.count = (uint32_t)n;
         head.length = vch_get_u32(log->buf.p + 36);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of src/log share.  Not for other modules.
  *
- * Two locks, taken in this order.  `write_lock` is held by whatever changes
- * files (append, refresh, publish, close); `lock` guards what readers see
- * (segment table, tree, caches) and is never held during a write or a sync
- * of a segment.  Both are recursive. */
+ * Three locks, taken in this order, all recursive.  `publish_lock`: log/head,
+ * log/cosigned and the tiles; so a checkpoint can be published while entries
+ * are appended.  `write_lock`: the end of the last segment (append, refresh,
+ * close).  `lock`: what readers see (segment table, tree, caches); never held
+ * while an append writes or syncs, nor while a tile is published. */
 #ifndef VCH_LOG_IMPL_H
 #define VCH_LOG_IMPL_H
 
@@ -28,7 +29,7 @@
 #define VCH_TILE_LEVELS 8u /* 256^8 covers every 64-bit size */
 #define VCH_TILE_NODES 511u
 #define VCH_TILE_CACHE 64u
-#define VCH_PENDING_MAX 256u
+#define VCH_PENDING_MAX 1024u /* 8 MiB, the tiles of 261,120 entries */
 #define VCH_SEGS_LOADED_MAX 8u
 
 #define VCH_HEAD_SLOT 16384u
@@ -157,7 +158,7 @@ struct vch_log {
     char *dir;
     vch_log_options_t options;
     vch_hash_t network;
-    pthread_mutex_t write_lock, lock;
+    pthread_mutex_t publish_lock, write_lock, lock;
 
     /* under lock */
     uint64_t size, tick;
@@ -165,7 +166,7 @@ struct vch_log {
     size_t seg_n, seg_cap;
     vch_grow_t tree;
     vch_tile_t *cache[VCH_TILE_CACHE];
-    vch_pending_t *pending; /* full tiles not yet written */
+    vch_pending_t *pending; /* full tiles not yet written, as many as there is room for */
     size_t pending_n, pending_cap;
 
     /* under write_lock */
@@ -173,11 +174,13 @@ struct vch_log {
     bool tail_dirty;       /* a group that is not whole lies behind the end */
     uint64_t filled;       /* the last segment is zeros from its end to here */
     uint64_t reserve;      /* zeros to keep ready */
-    uint64_t tiles_size;   /* tiles of this published size are on disk */
-    uint64_t distrust;     /* but full ones below this size may be torn */
+    vch_buf_t buf;         /* the group being written */
+
+    /* under publish_lock */
     vch_file_t *head_file;
-    uint64_t head_size;
-    vch_buf_t buf; /* the group being written */
+    _Atomic uint64_t head_size; /* read by all */
+    uint64_t tiles_size;        /* tiles of this published size are on disk, */
+    uint64_t distrust;          /* but full ones below this size may be torn */
     vch_kept_t *kept;
     size_t kept_n, kept_cap;
     uint64_t kept_end;

@@ -105,38 +105,42 @@ static vch_rc read_hashes(vch_log_t *log, unsigned level, uint64_t n, unsigned w
 
 /* ---- full tiles waiting to be written ------------------------------------------------ */
 
+/* Making a file costs more than hashing what is in it, so an append makes
+ * none.  A tile for which there is no room here is made from the segments
+ * when it is published. */
 static void keep_pending(void *ctx, unsigned level, uint64_t n, const vch_hash_t node[VCH_TILE_NODES])
 {
     vch_log_t *log = ctx;
-    if (log->options.read_only) return;
+    if (log->options.read_only || log->pending_n == VCH_PENDING_MAX) return;
     if (log->pending_n == log->pending_cap) {
-        if (log->pending_cap >= VCH_PENDING_MAX) vch_tiles_flush(log);
         size_t cap = log->pending_cap ? 4 * log->pending_cap : 4;
-        vch_pending_t *more = NULL;
-        if (log->pending_cap < VCH_PENDING_MAX) more = vch_resize(log->pending, cap * sizeof *more);
-        if (more) {
-            log->pending = more;
-            log->pending_cap = cap;
-        }
+        vch_pending_t *more = vch_resize(log->pending, cap * sizeof *more);
+        if (!more) return;
+        log->pending = more;
+        log->pending_cap = cap;
     }
-    if (log->pending_n == log->pending_cap) return; /* no memory: publishing makes it from the segments */
     vch_pending_t *p = &log->pending[log->pending_n++];
     p->level = level;
     p->n = n;
     memcpy(p->hash, node, sizeof p->hash);
 }
 
-void vch_tiles_flush(vch_log_t *log)
+static bool take_pending(vch_log_t *log, vch_pending_t *ret)
 {
     pthread_mutex_lock(&log->lock);
-    for (size_t i = 0; i < log->pending_n; i++) {
-        const vch_pending_t *p = &log->pending[i];
-        vch_slice_t data = vch_slice(p->hash, sizeof p->hash);
-        /* A tile that cannot be written now is made again when it is published. */
-        (void)vch_tile_write(log->port, log->dir, (int)p->level, p->n, VCH_TILE_WIDTH, data, NULL);
-    }
-    log->pending_n = 0;
+    bool any = log->pending_n > 0;
+    if (any) *ret = log->pending[--log->pending_n];
     pthread_mutex_unlock(&log->lock);
+    return any;
+}
+
+/* A tile that cannot be written now is made again when it is published. */
+void vch_tiles_flush(vch_log_t *log)
+{
+    vch_pending_t p;
+    while (take_pending(log, &p))
+        (void)vch_tile_write(log->port, log->dir, (int)p.level, p.n, VCH_TILE_WIDTH, vch_slice(p.hash, sizeof p.hash),
+                             NULL);
 }
 
 void vch_log_grow(vch_log_t *log, const vch_hash_t *leaves, size_t n)
@@ -544,19 +548,33 @@ static void drop_partials(vch_log_t *log, int level, uint64_t n)
         (void)log->port->disk->remove(log->port, path);
 }
 
+static vch_rc copy_hashes(vch_log_t *log, unsigned level, uint64_t n, unsigned width, vch_hash_t *ret, vch_err_t *err)
+{
+    const vch_hash_t *nodes;
+    pthread_mutex_lock(&log->lock);
+    vch_rc rc = tile_nodes(log, level, n, &nodes, err);
+    if (rc == VCH_OK) memcpy(ret, nodes, width * sizeof *ret);
+    pthread_mutex_unlock(&log->lock);
+    return rc;
+}
+
+static vch_rc publish_tile(vch_log_t *log, unsigned level, uint64_t n, unsigned width, vch_err_t *err)
+{
+    vch_hash_t hash[VCH_TILE_WIDTH];
+    VCH_TRY(copy_hashes(log, level, n, width, hash, err));
+    return vch_tile_write(log->port, log->dir, (int)level, n, width, vch_slice(hash, width * sizeof *hash), err);
+}
+
 static vch_rc publish_full(vch_log_t *log, unsigned level, uint64_t n, vch_err_t *err)
 {
     char path[VCH_PATH_MAX];
     vch_stat_t st;
-    const vch_hash_t *nodes;
     vch_rc rc = vch_tile_file(path, log->dir, (int)level, n, VCH_TILE_WIDTH);
     if (rc != VCH_OK) return vch_fail(err, rc, "a tile's path is too long in %s", log->dir);
     bool trusted = n >= log->distrust >> (8 * (level + 1));
     rc = log->port->disk->stat(log->port, path, &st);
     if (trusted && rc == VCH_OK && st.size == VCH_TILE_WIDTH * VCH_HASH_LEN) return VCH_OK;
-    VCH_TRY(tile_nodes(log, level, n, &nodes, err));
-    return vch_tile_write(log->port, log->dir, (int)level, n, VCH_TILE_WIDTH,
-                          vch_slice(nodes, VCH_TILE_WIDTH * sizeof *nodes), err);
+    return publish_tile(log, level, n, VCH_TILE_WIDTH, err);
 }
 
 static vch_rc publish_level(vch_log_t *log, unsigned level, uint64_t old, uint64_t size, vch_err_t *err)
@@ -567,10 +585,7 @@ static vch_rc publish_level(vch_log_t *log, unsigned level, uint64_t old, uint64
         VCH_TRY(publish_full(log, level, n, err));
         drop_partials(log, (int)level, n);
     }
-    if (width == 0) return VCH_OK;
-    const vch_hash_t *nodes;
-    VCH_TRY(tile_nodes(log, level, to, &nodes, err));
-    return vch_tile_write(log->port, log->dir, (int)level, to, width, vch_slice(nodes, width * sizeof *nodes), err);
+    return width ? publish_tile(log, level, to, width, err) : VCH_OK;
 }
 
 typedef struct {
@@ -627,9 +642,7 @@ vch_rc vch_tiles_publish(vch_log_t *log, uint64_t size, vch_err_t *err)
     uint64_t old = log->tiles_size;
     vch_rc rc = VCH_OK;
     vch_tiles_flush(log);
-    pthread_mutex_lock(&log->lock);
     for (unsigned l = 0; rc == VCH_OK && l < VCH_TILE_LEVELS; l++) rc = publish_level(log, l, old, size, err);
-    pthread_mutex_unlock(&log->lock);
     if (rc == VCH_OK) rc = publish_bundles(log, old, size, err);
     if (rc == VCH_OK) log->tiles_size = size;
     return rc;

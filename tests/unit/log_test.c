@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -548,6 +550,67 @@ static void on_the_real_disk(void **state)
     assert_int_equal(system(command), 0);
 }
 
+typedef struct {
+    vch_log_t *log;
+    atomic_bool done;
+    atomic_uint wrong;
+} shared_t;
+
+static void *publisher(void *ctx)
+{
+    shared_t *s = ctx;
+    vch_err_t e;
+    while (!atomic_load(&s->done)) {
+        uint64_t size = vch_log_size(s->log);
+        if (size && help_publish(s->log, size, &e) != VCH_OK) atomic_fetch_add(&s->wrong, 1);
+    }
+    return NULL;
+}
+
+static void *reader(void *ctx)
+{
+    shared_t *s = ctx;
+    vch_err_t e;
+    for (uint64_t i = 0; !atomic_load(&s->done); i = i * 7 + 1) {
+        uint64_t size = vch_log_size(s->log);
+        vch_log_entry_t entry;
+        vch_arena_t arena;
+        vch_hash_t path[VCH_PATH_HASHES_MAX];
+        size_t n;
+        if (size == 0) continue;
+        vch_arena_init(&arena, 1 << 20);
+        bool good = vch_log_read(s->log, i % size, &arena, &entry, &e) == VCH_OK && help_same(&entry, i % size) &&
+                    vch_log_inclusion(s->log, i % size, size, path, &n, &e) == VCH_OK;
+        if (!good) atomic_fetch_add(&s->wrong, 1);
+        vch_arena_free(&arena);
+    }
+    return NULL;
+}
+
+static void threads_read_and_publish_while_one_appends(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/vch-log-XXXXXX", command[100];
+    assert_non_null(mkdtemp(dir));
+    vch_hash_t network = help_network();
+    vch_log_options_t options = {.segment_bytes = 65536};
+    static shared_t s;
+    pthread_t thread[3];
+    ok(vch_log_create(vch_port_real(), dir, &network, &err));
+    ok(vch_log_open(&s.log, vch_port_real(), dir, &options, NULL, &err));
+    assert_int_equal(pthread_create(&thread[0], NULL, publisher, &s), 0);
+    assert_int_equal(pthread_create(&thread[1], NULL, reader, &s), 0);
+    assert_int_equal(pthread_create(&thread[2], NULL, reader, &s), 0);
+    for (size_t i = 0; i < 60; i++) ok(help_append(s.log, 1 + i * 7 % 200, &err));
+    atomic_store(&s.done, true);
+    for (size_t i = 0; i < 3; i++) assert_int_equal(pthread_join(thread[i], NULL), 0);
+    assert_int_equal(atomic_load(&s.wrong), 0);
+    all_there(s.log, vch_log_size(s.log));
+    vch_log_close(s.log);
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -567,6 +630,7 @@ int main(void)
         cmocka_unit_test(a_cut_group_is_kept_aside),
         cmocka_unit_test(nothing_signed_is_cut),
         cmocka_unit_test(on_the_real_disk),
+        cmocka_unit_test(threads_read_and_publish_while_one_appends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
