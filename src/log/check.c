@@ -271,8 +271,8 @@ static vch_rc check_segment(check_t *c, uint64_t first, uint64_t *ret_next)
 {
     char path[VCH_PATH_MAX], name[64];
     vch_file_t *file = NULL;
-    const uint8_t *p;
-    size_t n;
+    const uint8_t *p = NULL;
+    size_t n = 0;
     vch_window_t w;
     snprintf(name, sizeof name, "log/seg/%020" PRIu64 ".seg", first);
     VCH_TRY(vch_seg_path(path, c->dir, first, c->err));

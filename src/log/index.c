@@ -131,8 +131,8 @@ vch_rc vch_seg_take(vch_seg_t *seg, const vch_scan_t *scan, uint64_t at, vch_err
 
 static vch_rc seg_header_check(vch_log_t *log, vch_seg_t *seg, vch_window_t *w, vch_err_t *err)
 {
-    const uint8_t *p;
-    size_t got;
+    const uint8_t *p = NULL;
+    size_t got = 0;
     uint64_t first;
     vch_hash_t network;
     VCH_TRY(vch_window_get(w, 0, VCH_SEG_HEADER, &p, &got, err));

@@ -54,8 +54,8 @@ static vch_rc used_end(vch_window_t *w, uint64_t from, uint64_t *ret, vch_err_t 
 {
     uint64_t used = from;
     for (uint64_t at = from;; at += 65536) {
-        const uint8_t *p;
-        size_t got;
+        const uint8_t *p = NULL;
+        size_t got = 0;
         VCH_TRY(vch_window_get(w, at, 65536, &p, &got, err));
         size_t n = got;
         while (n > 0 && p[n - 1] == 0) n--;

@@ -282,8 +282,8 @@ static vch_rc scan_frames(vch_scan_t *s, uint64_t at)
 
 static vch_rc scan_whole(vch_window_t *w, uint64_t at, vch_scan_t *s, vch_err_t *err)
 {
-    const uint8_t *p;
-    size_t got, end = (size_t)VCH_GROUP_HEAD + s->head.length;
+    const uint8_t *p = NULL;
+    size_t got = 0, end = (size_t)VCH_GROUP_HEAD + s->head.length;
     VCH_TRY(vch_window_get(w, at, (size_t)s->bytes, &p, &got, err));
     if (got < s->bytes) return scan_bad(s, s->head.first, at + got, "the file ends within a sync group");
     s->frames = p + VCH_GROUP_HEAD;
@@ -300,8 +300,8 @@ static vch_rc scan_whole(vch_window_t *w, uint64_t at, vch_scan_t *s, vch_err_t 
 
 vch_rc vch_scan_group(vch_window_t *w, uint64_t at, uint64_t first, bool whole, vch_scan_t *ret, vch_err_t *err)
 {
-    const uint8_t *p;
-    size_t got;
+    const uint8_t *p = NULL;
+    size_t got = 0;
     vch_scan_t s = {.kind = VCH_SCAN_GROUP};
     VCH_TRY(vch_window_get(w, at, VCH_GROUP_HEAD, &p, &got, err));
     if (all_zero(p, got)) {
@@ -328,8 +328,8 @@ vch_rc vch_scan_zeros(vch_window_t *w, uint64_t from, uint64_t *ret_at, uint64_t
 {
     uint64_t at = from, bad = UINT64_MAX;
     for (;;) {
-        const uint8_t *p;
-        size_t got;
+        const uint8_t *p = NULL;
+        size_t got = 0;
         VCH_TRY(vch_window_get(w, at, WINDOW_BYTES, &p, &got, err));
         if (bad == UINT64_MAX && !all_zero(p, got)) {
             size_t i = 0;
@@ -347,8 +347,8 @@ vch_rc vch_scan_zeros(vch_window_t *w, uint64_t from, uint64_t *ret_at, uint64_t
 vch_rc vch_scan_header_after(vch_window_t *w, uint64_t from, bool *ret, uint64_t *ret_at, vch_err_t *err)
 {
     for (uint64_t at = (from + VCH_SECTOR - 1) / VCH_SECTOR * VCH_SECTOR;; at += VCH_SECTOR) {
-        const uint8_t *p;
-        size_t got;
+        const uint8_t *p = NULL;
+        size_t got = 0;
         vch_group_head_t head;
         VCH_TRY(vch_window_get(w, at, VCH_GROUP_HEAD, &p, &got, err));
         if (got < VCH_GROUP_HEAD) break;
