@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Persons behind subject numbers, and proofs of their keys. */
+#include "crypto/sha256.h"
+#include "merkle/tree.h"
+#include "node/custody_int.h"
+
+typedef struct {
+    vch_slice_t wanted;
+    uint32_t subject;
+    bool found;
+} search_t;
+
+static vch_rc match_person(void *ctx, uint32_t subject, vch_slice_t person, const vch_keyid_t *key, vch_err_t *err)
+{
+    search_t *s = ctx;
+    (void)key;
+    (void)err;
+    if (s->found || !vch_slice_eq(person, s->wanted)) return VCH_OK;
+    s->found = true;
+    s->subject = subject;
+    return VCH_OK;
+}
+
+vch_rc vch_subject_find(vch_ledger_t *l, const char *dataset, const char *person, uint32_t *ret, vch_err_t *err)
+{
+    dataset_t ds;
+    search_t s = {.wanted = vch_str(person)};
+    VCH_TRY(dataset_open(&ds, l, dataset, false, err));
+    vch_rc rc = persons_each(l, &ds, match_person, &s, err);
+    dataset_close(&ds);
+    VCH_TRY(rc);
+    if (!s.found) return vch_fail(err, VCH_ERR_NOT_FOUND, "the dataset has no subject \"%s\"", person);
+    *ret = s.subject;
+    return VCH_OK;
+}
+
+/* ---- proofs of keys -------------------------------------------------------------------
+ * The tree of one range is kept with all its levels, so that many proofs from
+ * it cost one pass over its file. */
+
+struct vch_key_tree {
+    vch_ledger_t *l;
+    dataset_t ds;
+    cfile_t file;
+    bool open;
+    vch_hash_t *level[33];
+    size_t n[33];
+    unsigned levels;
+};
+
+static void forget_range(vch_key_tree_t *t)
+{
+    if (t->open) cf_close(&t->file);
+    for (unsigned i = 0; i < t->levels; i++) vch_free(t->level[i]);
+    t->levels = 0;
+    t->open = false;
+}
+
+static vch_rc build_levels(vch_key_tree_t *t, vch_err_t *err)
+{
+    for (;;) {
+        size_t n = t->n[t->levels - 1], up = n / 2 + n % 2;
+        const vch_hash_t *below = t->level[t->levels - 1];
+        if (n <= 1) return VCH_OK;
+        vch_hash_t *above = vch_alloc_array(up, sizeof *above);
+        if (!above) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
+        vch_sha256_nodes(above, below, n / 2);
+        if (n % 2) above[n / 2] = below[n - 1]; /* moves up unchanged, RFC 6962 section 2.1 */
+        t->n[t->levels] = up;
+        t->level[t->levels++] = above;
+    }
+}
+
+static vch_rc read_leaves(vch_key_tree_t *t, vch_err_t *err)
+{
+    t->level[0] = vch_alloc_array(t->file.count, sizeof *t->level[0]);
+    if (!t->level[0]) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
+    t->levels = 1;
+    t->n[0] = t->file.count;
+    for (uint32_t i = 0; i < t->file.count; i++) {
+        vch_slice_t record;
+        vch_keyid_t key;
+        VCH_TRY(cf_get(&t->file, i, &record, NULL, NULL, err));
+        if (record.n < 33) return vch_fail(err, VCH_ERR_CORRUPT, "%s: a record is too short", t->file.name);
+        memcpy(key.b, record.p, 32);
+        vch_subject_leaf(&t->level[0][i], t->file.number + i, &key);
+    }
+    return build_levels(t, err);
+}
+
+/* Ranges follow each other; each file says how many it holds. */
+static vch_rc open_range(vch_key_tree_t *t, uint32_t subject, vch_err_t *err)
+{
+    if (t->open && subject >= t->file.number && subject - t->file.number < t->file.count) return VCH_OK;
+    forget_range(t);
+    for (uint32_t first = 0; first <= subject;) {
+        VCH_TRY(cf_open(&t->file, t->l, t->ds.hex, CF_SUBJECTS, first, NULL, err));
+        t->open = true;
+        if (t->file.count == 0) return vch_fail(err, VCH_ERR_CORRUPT, "%s is empty", t->file.name);
+        if (subject - first < t->file.count) return read_leaves(t, err);
+        first += t->file.count;
+        cf_close(&t->file);
+        t->open = false;
+    }
+    return vch_fail(err, VCH_ERR_NOT_FOUND, "the dataset has no subject %u", subject);
+}
+
+vch_rc vch_key_tree_open(vch_key_tree_t **ret, vch_ledger_t *l, const vch_id_t *dataset, vch_err_t *err)
+{
+    vch_key_tree_t *t = vch_alloc(sizeof *t);
+    if (!t) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
+    t->l = l;
+    vch_rc rc = dataset_open_id(&t->ds, l, dataset, err);
+    if (rc == VCH_OK)
+        *ret = t;
+    else
+        vch_free(t);
+    return rc;
+}
+
+void vch_key_tree_close(vch_key_tree_t *t)
+{
+    if (!t) return;
+    forget_range(t);
+    dataset_close(&t->ds);
+    vch_free(t);
+}
+
+vch_rc vch_key_tree_path(vch_key_tree_t *t, uint32_t subject, vch_keyid_t *ret_key, uint32_t *ret_first,
+                         vch_hash_t ret_path[VCH_PATH_HASHES_MAX], size_t *ret_n, vch_err_t *err)
+{
+    vch_slice_t record;
+    if (subject >= t->ds.head.subjects)
+        return vch_fail(err, VCH_ERR_NOT_FOUND, "the dataset has %u subjects: no %u", t->ds.head.subjects, subject);
+    vch_rc rc = open_range(t, subject, err);
+    if (rc != VCH_OK) {
+        forget_range(t);
+        return rc;
+    }
+    size_t i = subject - t->file.number, count = 0;
+    VCH_TRY(cf_get(&t->file, (uint32_t)i, &record, NULL, NULL, err));
+    memcpy(ret_key->b, record.p, 32);
+    for (unsigned level = 0; level + 1 < t->levels; level++, i /= 2)
+        if ((i ^ 1) < t->n[level]) ret_path[count++] = t->level[level][i ^ 1];
+    *ret_first = t->file.number;
+    *ret_n = count;
+    return VCH_OK;
+}
