@@ -1,0 +1,1268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The offline verifier against a small ledger made here from its parts: a log
+ * of twelve leaves, one state, two checkpoints.  What a world does wrong, or a
+ * bundle leaves out, is a switch; so each verdict has its twin. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "codec/cbor.h"
+#include "entry/entry.h"
+#include "entry/note.h"
+#include "entry/value.h"
+#include "merkle/smt.h"
+#include "merkle/tree.h"
+#include "vouchsafe/verify.h"
+
+#define DO(call) assert_int_equal((call), VCH_OK)
+#define ORIGIN "test.example/log"
+#define T0 1700000000000u
+#define LATER_MS 600000u /* from the request to the run */
+#define LIFE_MS 900000u
+#define SUBJECTS 10
+#define ARENA (24u << 20)
+
+enum { LOG, WITNESS, WITNESS2, USER, USER2, CUSTODIAN, OWNER, STRANGER, SIGNERS };
+/* What a world can do wrong. */
+typedef enum {
+    HONEST,
+    LIE_COUNT, /* the outcome permits one row more than the consents do */
+    LIE_RULE,
+    LIE_LIFE,   /* the grant lives longer than genesis says */
+    LIE_SUBSET, /* the run uses a row that was not permitted */
+    LIE_RUN_COUNT,
+    LIE_TIME,    /* the second block is older than the first */
+    LIE_EXPIRED, /* the run begins after its grant's end */
+    LIE_DIGEST,  /* the run put out another model */
+    LIE_FAILED,  /* the run failed */
+    LIE_PARTY,   /* the run's end is signed by somebody else */
+    LIE_MODEL,   /* the decision names another model */
+    LIE_NUMBER,  /* a decision has another number */
+    LIE_DECISION_TIME,
+    LIE_OWNER,   /* the owner's signature is another's */
+    LIE_NETWORK, /* one entry of another network */
+    LIE_ORIGIN,  /* genesis names another log */
+    LIE_BLOCK,   /* a state-commit covers other entries */
+    LIE_REVOKED, /* the request's key was revoked */
+    LIE_IMPORT,  /* not a lie: the model is an import */
+    LIE_DENIED,  /* not a lie: purpose that nobody consented to */
+    LIE_LATE     /* cosigned an hour later */
+} lie_t;
+
+#define LEAVES 12
+#define ITEMS_MAX 32
+typedef struct {
+    vch_buf_t bytes;
+    vch_buf_t st;
+    vch_id_t object;
+} log_leaf_t;
+
+typedef struct {
+    vch_state_key_t key;
+    vch_buf_t value;
+} value_t;
+
+typedef struct {
+    vch_smt_page_id_t id;
+    vch_buf_t bytes;
+} page_t;
+
+typedef struct {
+    lie_t lie;
+    vch_signer_t *signer[SIGNERS];
+    vch_hash_t network;
+    log_leaf_t leaf[LEAVES];
+    size_t leaves;
+    value_t value[ITEMS_MAX];
+    size_t values;
+    page_t page[256];
+    size_t pages;
+    vch_hash_t state_root;
+    vch_id_t dataset, version, party;
+    vch_hash_t terms, extent[2], rows_root;
+    vch_hash_t commitment[8][2]; /* of extent 0 */
+    vch_cell_t cell[VCH_CHUNK];
+    uint8_t flat[2 * VCH_CHUNK];
+    vch_hash_t cells_root;
+    uint8_t live[512], permitted[512], used[512], list[16];
+    vch_hash_t live_root, permitted_root, used_root, digest;
+    uint64_t permitted_n;
+    vch_buf_t decision[3];
+    vch_buf_t note[2];
+} world_t;
+
+static void must(bool ok) { assert_true(ok); }
+
+static vch_hash_t hash_of(const char *s)
+{
+    vch_hash_t h;
+    vch_sha256(&h, s, strlen(s));
+    return h;
+}
+
+/* ---- fields ------------------------------------------------------------------------ */
+
+static void f_u(vch_buf_t *b, uint64_t key, uint64_t v)
+{
+    DO(vch_cbor_uint(b, key));
+    DO(vch_cbor_uint(b, v));
+}
+static void f_b(vch_buf_t *b, uint64_t key, const void *p, size_t n)
+{
+    DO(vch_cbor_uint(b, key));
+    DO(vch_cbor_bytes(b, p, n));
+}
+static void f_t(vch_buf_t *b, uint64_t key, const char *s)
+{
+    DO(vch_cbor_uint(b, key));
+    DO(vch_cbor_text(b, s, strlen(s)));
+}
+static void f_list(vch_buf_t *b, uint64_t key, uint64_t n)
+{
+    DO(vch_cbor_uint(b, key));
+    DO(vch_cbor_array(b, n));
+}
+static vch_buf_t f_map(uint64_t pairs)
+{
+    vch_buf_t b;
+    vch_buf_init(&b, 1u << 20);
+    DO(vch_cbor_map(&b, pairs));
+    return b;
+}
+
+/* ---- the log -------------------------------------------------------------------------- */
+
+static vch_hash_t statement_hash(const log_leaf_t *l)
+{
+    vch_hash_t h;
+    vch_tree_leaf(&h, vch_buf_slice(&l->st));
+    return h;
+}
+
+static void put_statement(log_leaf_t *l, vch_kind_t kind, vch_buf_t *fields)
+{
+    uint8_t salt[VCH_SALT_LEN];
+    memset(salt, (int)kind, sizeof salt);
+    vch_buf_init(&l->st, 1u << 16);
+    DO(vch_statement_put(&l->st, kind, salt, vch_buf_slice(fields)));
+    vch_buf_free(fields);
+}
+
+/* Sign the next leaf's statement as an entry of its own. */
+static void close_entry(world_t *w, vch_kind_t kind, int who)
+{
+    log_leaf_t *l = &w->leaf[w->leaves];
+    vch_slice_t st = vch_buf_slice(&l->st);
+    vch_entry_t e;
+    vch_err_t err;
+    vch_entry_head_t head = {w->network, kind, w->leaves + 1, 0};
+    if (w->lie == LIE_NETWORK && kind == VCH_KIND_ACCESS) head.network = hash_of("elsewhere");
+    vch_buf_init(&l->bytes, VCH_ENTRY_BYTES_MAX);
+    DO(vch_entry_sign(&l->bytes, &head, &st, 1, w->signer[who], &err));
+    DO(vch_entry_read(&e, vch_buf_slice(&l->bytes), &err));
+    l->object = vch_object_id(&e.id, 0);
+    w->leaves++;
+}
+
+static vch_id_t add_entry(world_t *w, vch_kind_t kind, vch_buf_t fields, int who)
+{
+    log_leaf_t *l = &w->leaf[w->leaves];
+    put_statement(l, kind, &fields);
+    close_entry(w, kind, who);
+    return l->object;
+}
+
+static void add_commit(world_t *w, uint64_t height, uint64_t first, uint64_t time)
+{
+    vch_state_commit_t c = {w->network, height, {time}, first, w->leaves - first, w->state_root, {{0}}};
+    if (w->lie == LIE_BLOCK && height == 3) c.count--;
+    for (size_t i = 0; i < w->leaves; i++) {
+        vch_kind_t kind;
+        DO(vch_leaf_kind(&kind, vch_buf_slice(&w->leaf[i].bytes)));
+        if (kind == VCH_KIND_STATE_COMMIT) vch_tree_leaf(&c.previous, vch_buf_slice(&w->leaf[i].bytes));
+    }
+    vch_buf_init(&w->leaf[w->leaves].bytes, 4096);
+    DO(vch_state_commit_put(&w->leaf[w->leaves++].bytes, &c));
+}
+
+static size_t leaf_hashes(const world_t *w, vch_hash_t *ret, size_t n)
+{
+    for (size_t i = 0; i < n; i++) vch_tree_leaf(&ret[i], vch_buf_slice(&w->leaf[i].bytes));
+    return n;
+}
+
+static void sign_checkpoint(world_t *w, size_t number, uint64_t size, uint64_t ms)
+{
+    vch_hash_t leaf[LEAVES], root;
+    vch_buf_t text;
+    leaf_hashes(w, leaf, size);
+    vch_tree_root_in_place(&root, leaf, size);
+    vch_buf_init(&text, 4096);
+    vch_buf_init(&w->note[number], 4096);
+    DO(vch_checkpoint_put(&text, ORIGIN, size, &root));
+    DO(vch_buf_put(&w->note[number], text.p, text.n));
+    DO(vch_buf_u8(&w->note[number], '\n'));
+    DO(vch_note_sign(&w->note[number], vch_buf_slice(&text), ORIGIN, w->signer[LOG]));
+    DO(vch_note_cosign(&w->note[number], vch_buf_slice(&text), "witness", w->signer[WITNESS], ms / 1000 + 1));
+    vch_buf_free(&text);
+}
+
+/* ---- the state ------------------------------------------------------------------------- */
+
+static page_t *page_of(world_t *w, const vch_smt_page_id_t *id)
+{
+    for (size_t i = 0; i < w->pages; i++)
+        if (w->page[i].id.depth == id->depth && memcmp(w->page[i].id.prefix, id->prefix, 32) == 0) return &w->page[i];
+    return NULL;
+}
+static vch_rc load_page(void *ctx, const vch_smt_page_id_t *id, vch_slice_t *ret)
+{
+    page_t *p = page_of(ctx, id);
+    *ret = p ? vch_buf_slice(&p->bytes) : vch_slice(NULL, 0);
+    return VCH_OK;
+}
+static vch_rc save_page(void *ctx, const vch_smt_page_id_t *id, vch_slice_t page)
+{
+    world_t *w = ctx;
+    page_t *p = page_of(w, id);
+    if (!p) {
+        assert_true(w->pages < 256);
+        p = &w->page[w->pages++];
+        p->id = *id;
+        vch_buf_init(&p->bytes, 8192);
+    }
+    vch_buf_clear(&p->bytes);
+    return vch_buf_put(&p->bytes, page.p, page.n);
+}
+
+static vch_buf_t *new_value(world_t *w, vch_state_key_t key)
+{
+    value_t *v = &w->value[w->values++];
+    v->key = key;
+    vch_buf_init(&v->value, 1u << 16);
+    return &v->value;
+}
+
+static void hash_state(world_t *w)
+{
+    vch_smt_io_t io = {w, load_page, save_page};
+    vch_smt_leaf_t leaf[ITEMS_MAX];
+    vch_arena_t scratch;
+    vch_arena_init(&scratch, VCH_SMT_SCRATCH_MAX);
+    for (size_t i = 0; i < w->values; i++) {
+        vch_sha256(&leaf[i].path, w->value[i].key.b, w->value[i].key.n);
+        vch_sha256(&leaf[i].value_hash, w->value[i].value.p, w->value[i].value.n);
+    }
+    DO(vch_smt_update(&io, &w->state_root, leaf, w->values, &scratch));
+    vch_arena_free(&scratch);
+}
+
+static void put_words(vch_buf_t *b, uint64_t key, const char *broad, const char *narrow)
+{
+    f_list(b, key, 2);
+    DO(vch_cbor_map(b, 2));
+    f_t(b, 0, broad);
+    f_list(b, 1, 0);
+    DO(vch_cbor_map(b, 2));
+    f_t(b, 0, narrow);
+    f_list(b, 1, 1);
+    DO(vch_cbor_uint(b, 0));
+}
+
+static vch_keyid_t keyid(const world_t *w, int who) { return vch_pubkey_id(vch_signer_public(w->signer[who])); }
+
+static void put_genesis(world_t *w)
+{
+    vch_buf_t *b = new_value(w, vch_key_plain('g'));
+    vch_keyid_t id = keyid(w, CUSTODIAN);
+    vch_slice_t key = vch_pubkey_bytes(vch_signer_public(w->signer[CUSTODIAN]));
+    DO(vch_cbor_map(b, 7));
+    f_t(b, 0, w->lie == LIE_ORIGIN ? "other.example/log" : ORIGIN);
+    f_u(b, 1, 1);
+    f_list(b, 2, 1);
+    DO(vch_cbor_map(b, 3));
+    f_t(b, 0, "clinic");
+    f_u(b, 1, 1);
+    f_list(b, 2, 1);
+    DO(vch_cbor_bytes(b, key.p, key.n));
+    f_list(b, 3, 1);
+    DO(vch_cbor_bytes(b, id.b, 32));
+    f_u(b, 4, LIFE_MS);
+    put_words(b, 5, "research", "cancer-research");
+    put_words(b, 6, "use", "train");
+}
+
+static void put_key(world_t *w, int who, const vch_id_t *party)
+{
+    vch_keyid_t id = keyid(w, who);
+    vch_key_value_t v = {.party = *party, .key = vch_pubkey_bytes(vch_signer_public(w->signer[who]))};
+    v.revoked = w->lie == LIE_REVOKED && who == USER;
+    DO(vch_key_put(new_value(w, vch_key_id('k', id.b)), &v));
+}
+
+static void put_terms(world_t *w)
+{
+    vch_buf_t b = f_map(6);
+    f_u(&b, 0, 1);
+    f_t(&b, 1, "research only");
+    f_u(&b, 2, VCH_EFFECT_PERMIT);
+    f_list(&b, 3, 0);
+    f_list(&b, 4, 1);
+    DO(vch_cbor_text(&b, "research", 8));
+    f_list(&b, 5, 0);
+    vch_sha256(&w->terms, b.p, b.n);
+    DO(vch_buf_put(new_value(w, vch_key_id('t', w->terms.b)), b.p, b.n));
+    vch_buf_free(&b);
+}
+
+/* Extent 0: 8 rows, row r is subject r; extent 1: 4 rows of subjects 9, 3, 1, 5. */
+static void put_extents(world_t *w)
+{
+    static const uint32_t subjects[4] = {9, 3, 1, 5};
+    vch_hash_t row[8];
+    for (uint8_t r = 0; r < 8; r++) {
+        uint8_t salt[VCH_ROW_SALT_LEN] = {r};
+        char text[8];
+        for (uint8_t g = 0; g < 2; g++) {
+            salt[1] = g;
+            snprintf(text, sizeof text, "r%ug%u", r, g);
+            vch_row_commitment(&w->commitment[r][g], salt, vch_str(text));
+        }
+        vch_tree_leaf(&row[r], vch_slice(w->commitment[r], 64));
+    }
+    vch_tree_root_in_place(&w->rows_root, row, 8);
+    for (size_t i = 0; i < 4; i++) vch_put_u32(w->list + 4 * i, subjects[i]);
+    w->extent[0] = hash_of("extent 0");
+    w->extent[1] = hash_of("extent 1");
+    vch_extent_value_t e0 = {.id = w->extent[0], .count = 8, .contiguous = true, .rows_root = w->rows_root};
+    vch_extent_value_t e1 = {.id = w->extent[1], .count = 4, .rows_root = hash_of("rows")};
+    vch_sha256(&e1.subjects_hash, w->list, 16);
+    DO(vch_extent_put(new_value(w, vch_key_id_u32('e', w->dataset.b, 0)), &e0));
+    DO(vch_extent_put(new_value(w, vch_key_id_u32('e', w->dataset.b, 1)), &e1));
+}
+
+static void set_root(vch_hash_t *ret, const uint8_t bits[512])
+{
+    vch_arena_t scratch;
+    vch_arena_init(&scratch, 4096);
+    DO(vch_set_root(ret, bits, 512, &scratch));
+    vch_arena_free(&scratch);
+}
+
+static void put_version(world_t *w)
+{
+    for (size_t r = 0; r < 8; r++)
+        if (r != 2) vch_bit_set(w->live, r);
+    for (size_t r = 0; r < 4; r++) vch_bit_set(w->live + 256, r);
+    set_root(&w->live_root, w->live);
+    vch_version_value_t v = {.dataset = w->dataset, .number = 1, .extents = 2, .live_root = w->live_root, .live = 11};
+    DO(vch_version_put(new_value(w, vch_key_id('v', w->version.b)), &v));
+    vch_dataset_value_t d = {
+        .custodian = w->party, .groups = 2, .versions = 1, .extents = 2, .subjects = SUBJECTS, .palette = 2};
+    DO(vch_dataset_put(new_value(w, vch_key_id('d', w->dataset.b)), &d));
+}
+
+/* Subjects 0-4 and 7 gave consent, 5 withdrew, 6, 8 and 9 never spoke. */
+static void put_column(world_t *w)
+{
+    static const uint16_t index[SUBJECTS] = {1, 1, 1, 1, 1, 2, 0, 1, 0, 0};
+    vch_hash_t leaf[VCH_CHUNK], flat;
+    uint16_t column[VCH_CHUNK] = {0};
+    for (uint32_t s = 0; s < SUBJECTS; s++) {
+        if (index[s]) w->cell[s] = (vch_cell_t){index[s], 1, hash_of("a statement that is not shown")};
+        column[s] = index[s];
+    }
+    w->cell[3].last = statement_hash(&w->leaf[0]);
+    w->cell[5] = (vch_cell_t){2, 2, statement_hash(&w->leaf[1])};
+    for (size_t i = 0; i < VCH_CHUNK; i++) {
+        vch_cell_leaf(&leaf[i], &w->cell[i]);
+        vch_put_u16(w->flat + 2 * i, column[i]);
+    }
+    vch_tree_root_in_place(&w->cells_root, leaf, VCH_CHUNK);
+    vch_chunk_flat(&flat, column);
+    vch_buf_t *b = new_value(w, vch_key_id_u32('C', w->dataset.b, 0));
+    DO(vch_buf_put(b, flat.b, 32));
+    DO(vch_buf_put(b, w->cells_root.b, 32));
+    vch_palette_value_t gave = {.item = {{w->terms, 30000, VCH_HOW_OWNER}}, .items = 1}, withdrew = {.items = 0};
+    DO(vch_palette_put(new_value(w, vch_key_id_u16('c', w->dataset.b, 1)), &gave));
+    DO(vch_palette_put(new_value(w, vch_key_id_u16('c', w->dataset.b, 2)), &withdrew));
+}
+
+/* ---- the entries --------------------------------------------------------------------------- */
+
+static void make_consent(world_t *w)
+{
+    vch_buf_t plain = f_map(7), signed_fields;
+    vch_slice_t key = vch_pubkey_bytes(vch_signer_public(w->signer[OWNER]));
+    vch_err_t err;
+    f_b(&plain, 0, w->dataset.b, 32);
+    f_u(&plain, 1, 3);
+    f_b(&plain, 2, w->terms.b, 32);
+    f_u(&plain, 3, 30000);
+    f_u(&plain, 16, VCH_HOW_OWNER);
+    f_b(&plain, 18, key.p, key.n);
+    f_u(&plain, 20, 1);
+    vch_buf_init(&signed_fields, 4096);
+    DO(vch_owner_sign(&signed_fields, &w->network, VCH_KIND_CONSENT, vch_buf_slice(&plain),
+                      w->signer[w->lie == LIE_OWNER ? STRANGER : OWNER], &err));
+    vch_buf_free(&plain);
+    put_statement(&w->leaf[0], VCH_KIND_CONSENT, &signed_fields);
+}
+
+static void make_withdrawal(world_t *w)
+{
+    vch_buf_t b = f_map(4);
+    f_b(&b, 0, w->dataset.b, 32);
+    f_u(&b, 1, 5);
+    f_u(&b, 16, VCH_HOW_RECORDED);
+    f_u(&b, 20, 2);
+    put_statement(&w->leaf[1], VCH_KIND_WITHDRAW, &b);
+}
+
+static vch_id_t add_access(world_t *w)
+{
+    vch_buf_t b = f_map(4);
+    f_b(&b, 0, w->version.b, 32);
+    f_t(&b, 1, w->lie == LIE_DENIED ? "other" : "cancer-research");
+    f_t(&b, 2, "train");
+    f_list(&b, 3, 1);
+    DO(vch_cbor_uint(&b, 1));
+    return add_entry(w, VCH_KIND_ACCESS, b, USER);
+}
+
+static void permit(world_t *w)
+{
+    static const uint32_t subjects[4] = {9, 3, 1, 5};
+    for (uint32_t r = 0; r < 12; r++) {
+        uint32_t e = r / 8, row = r % 8, subject = e ? subjects[row] : row;
+        if (!vch_bit(w->live + 256 * e, row) || w->cell[subject].index != 1 || w->lie == LIE_DENIED) continue;
+        vch_bit_set(w->permitted + 256 * e, row);
+        w->permitted_n++;
+    }
+    if (w->lie == LIE_COUNT) {
+        vch_bit_set(w->permitted, 6);
+        w->permitted_n++;
+    }
+    set_root(&w->permitted_root, w->permitted);
+}
+
+static void add_outcome(world_t *w, const vch_id_t *request)
+{
+    vch_outcome_t o = {.network = w->network, .request = *request, .permit = w->lie != LIE_DENIED};
+    permit(w);
+    strcpy(o.rule, w->lie == LIE_RULE ? "permit/other" : w->lie == LIE_DENIED ? "deny/purpose" : "permit/terms");
+    o.set_root = w->permitted_root;
+    o.count = w->permitted_n;
+    o.expires.ms = T0 + 1000 + LIFE_MS + (w->lie == LIE_LIFE);
+    vch_buf_init(&w->leaf[w->leaves].bytes, 4096);
+    DO(vch_outcome_put(&w->leaf[w->leaves++].bytes, &o));
+}
+
+static vch_id_t add_run(world_t *w, const vch_id_t *grant)
+{
+    memcpy(w->used, w->permitted, 512);
+    vch_bit_clear(w->used, 0);
+    if (w->lie == LIE_SUBSET) {
+        vch_bit_clear(w->used, 1);
+        vch_bit_set(w->used, 5);
+    }
+    set_root(&w->used_root, w->used);
+    vch_hash_t h = hash_of("anything");
+    vch_buf_t b = f_map(8);
+    f_list(&b, 0, 1);
+    DO(vch_cbor_bytes(&b, grant->b, 32));
+    f_b(&b, 1, w->used_root.b, 32);
+    f_u(&b, 2, w->permitted_n - 1 + (w->lie == LIE_RUN_COUNT));
+    f_b(&b, 3, h.b, 32);
+    f_b(&b, 4, h.b, 32);
+    f_t(&b, 5, "");
+    f_b(&b, 7, h.b, 32);
+    f_t(&b, 8, "run one");
+    return add_entry(w, VCH_KIND_RUN, b, USER);
+}
+
+static void add_run_end(world_t *w, const vch_id_t *run)
+{
+    vch_hash_t digest = w->lie == LIE_DIGEST ? hash_of("another") : w->digest;
+    vch_buf_t b = f_map(4);
+    f_b(&b, 0, run->b, 32);
+    f_u(&b, 1, w->lie == LIE_FAILED ? VCH_RUN_FAILED : VCH_RUN_COMPLETED);
+    f_list(&b, 2, 0);
+    f_list(&b, 3, 1);
+    DO(vch_cbor_map(&b, 3));
+    f_t(&b, 0, "model.bin");
+    f_b(&b, 1, digest.b, 32);
+    f_u(&b, 2, 100);
+    add_entry(w, VCH_KIND_RUN_END, b, w->lie == LIE_PARTY ? CUSTODIAN : USER2);
+}
+
+static vch_id_t add_model(world_t *w, const vch_id_t *run)
+{
+    vch_buf_t b = f_map(w->lie == LIE_IMPORT ? 2 : 3);
+    if (w->lie != LIE_IMPORT) f_b(&b, 0, run->b, 32);
+    f_b(&b, 1, w->digest.b, 32);
+    f_t(&b, 2, "net\x1b[31m");
+    return add_entry(w, VCH_KIND_MODEL, b, USER);
+}
+
+static vch_id_t add_deployment(world_t *w, const vch_id_t *model)
+{
+    vch_buf_t b = f_map(2);
+    f_b(&b, 0, model->b, 32);
+    f_t(&b, 1, "ward 4");
+    return add_entry(w, VCH_KIND_DEPLOYMENT, b, USER);
+}
+
+static void add_batch(world_t *w, const vch_id_t *deployment)
+{
+    vch_hash_t leaf[3], root;
+    for (uint64_t i = 0; i < 3; i++) {
+        vch_decision_t d = {
+            .sequence = 17 + i, .time = {T0 + 5000 + i}, .model = w->digest, .output = vch_str("benign")};
+        if (w->lie == LIE_MODEL && i == 1) d.model = hash_of("another");
+        if (w->lie == LIE_NUMBER && i == 1) d.sequence = 30;
+        if (w->lie == LIE_DECISION_TIME && i == 1) d.time.ms = T0 + 9000;
+        vch_buf_init(&w->decision[i], 8192);
+        DO(vch_decision_put(&w->decision[i], &d));
+        vch_tree_leaf(&leaf[i], vch_buf_slice(&w->decision[i]));
+    }
+    vch_tree_root_in_place(&root, leaf, 3);
+    vch_buf_t b = f_map(7);
+    f_b(&b, 0, deployment->b, 32);
+    f_u(&b, 1, 17);
+    f_u(&b, 2, 3);
+    f_b(&b, 3, root.b, 32);
+    f_u(&b, 4, T0 + 5000);
+    f_u(&b, 5, T0 + 5002);
+    f_u(&b, 6, 0);
+    add_entry(w, VCH_KIND_DECISIONS, b, USER);
+}
+
+static void make_keys(world_t *w)
+{
+    vch_err_t err;
+    DO(vch_crypto_start());
+    for (int i = 0; i < SIGNERS; i++) {
+        uint8_t seed[32] = {(uint8_t)(i + 1)};
+        DO(vch_signer_new(&w->signer[i], i == OWNER ? VCH_ALG_P256 : VCH_ALG_ED25519, seed, &err));
+    }
+}
+
+static void make_state(world_t *w)
+{
+    vch_hash_t party = hash_of("user party"), other = hash_of("custodian party"), d = hash_of("dataset"),
+               v = hash_of("version");
+    memcpy(w->dataset.b, d.b, 32);
+    memcpy(w->version.b, v.b, 32);
+    memcpy(w->party.b, party.b, 32);
+    put_terms(w);
+    make_consent(w);
+    make_withdrawal(w);
+    put_genesis(w);
+    put_key(w, USER, &w->party);
+    put_key(w, USER2, &w->party);
+    vch_id_t custodian;
+    memcpy(custodian.b, other.b, 32);
+    put_key(w, CUSTODIAN, &custodian);
+    put_extents(w);
+    put_version(w);
+    put_column(w);
+    hash_state(w);
+}
+
+static void grow(world_t *w)
+{
+    uint64_t run_ms = T0 + 1000 + (w->lie == LIE_EXPIRED ? LIFE_MS + 1 : LATER_MS);
+    uint64_t late_ms = w->lie == LIE_LATE ? 3600000 : 0;
+    close_entry(w, VCH_KIND_CONSENT, CUSTODIAN);
+    close_entry(w, VCH_KIND_WITHDRAW, CUSTODIAN);
+    add_commit(w, 1, 0, w->lie == LIE_TIME ? T0 + 2000 : T0);
+    vch_id_t request = add_access(w);
+    add_outcome(w, &request);
+    add_commit(w, 2, 3, T0 + 1000);
+    vch_id_t run = add_run(w, &request);
+    add_run_end(w, &run);
+    vch_id_t model = add_model(w, &run), deployment = add_deployment(w, &model);
+    add_batch(w, &deployment);
+    add_commit(w, 3, 6, run_ms);
+    sign_checkpoint(w, 0, 6, T0 + 1000 + late_ms);
+    sign_checkpoint(w, 1, 12, run_ms + late_ms);
+}
+
+static world_t *make_world(lie_t lie)
+{
+    world_t *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    w->lie = lie;
+    w->network = hash_of("network");
+    w->digest = hash_of("model bytes");
+    make_keys(w);
+    make_state(w);
+    grow(w);
+    return w;
+}
+
+static void free_world(world_t *w)
+{
+    for (int i = 0; i < SIGNERS; i++) vch_signer_free(w->signer[i]);
+    for (size_t i = 0; i < w->leaves; i++) {
+        vch_buf_free(&w->leaf[i].bytes);
+        vch_buf_free(&w->leaf[i].st);
+    }
+    for (size_t i = 0; i < w->values; i++) vch_buf_free(&w->value[i].value);
+    for (size_t i = 0; i < w->pages; i++) vch_buf_free(&w->page[i].bytes);
+    for (size_t i = 0; i < 3; i++) vch_buf_free(&w->decision[i]);
+    for (size_t i = 0; i < 2; i++) vch_buf_free(&w->note[i]);
+    free(w);
+}
+
+/* ---- bundles --------------------------------------------------------------------------------- */
+
+enum { C_DECISION = 1, C_ACCESS, C_CONSENT, C_ROW, C_LINEAGE };
+enum { AT_REQUEST = 3, AT_RUN = 6, AT_MODEL = 8, AT_BATCH = 10, AT_STATE = 2 };
+
+/* What to claim and what to leave out. */
+typedef struct {
+    int type;
+    uint64_t subject, state, row; /* of a consent and a row claim */
+    bool in_set, whole, attested, chunk_left_out;
+    int skip;         /* this piece is left out; -1: none */
+    int pieces;       /* counts them */
+    const char *what; /* the piece left out */
+    uint64_t as_of_ms;
+} ask_t;
+
+/* Pieces are counted in the order in which they are written. */
+static bool keep(ask_t *a, const char *what)
+{
+    if (a->pieces++ != a->skip) return true;
+    a->what = what;
+    return false;
+}
+
+typedef struct {
+    vch_buf_t b;
+    uint64_t n;
+} list_t;
+
+static list_t new_list(void)
+{
+    list_t l = {.n = 0};
+    vch_buf_init(&l.b, 1u << 20);
+    return l;
+}
+static void put_list(vch_buf_t *out, uint64_t key, list_t *l)
+{
+    f_list(out, key, l->n);
+    DO(vch_buf_put(out, l->b.p, l->b.n));
+    vch_buf_free(&l->b);
+}
+
+/* A row claim rests on no block before the newest checkpoint. */
+static size_t first_note(const ask_t *a) { return a->type == C_ROW; }
+
+static void put_leaf(const world_t *w, ask_t *a, list_t *out, size_t i)
+{
+    static const char *const name[LEAVES] = {"consent", "withdrawal", "commit 1", "request", "outcome", "commit 2",
+                                             "run",     "run-end",    "model",    "deploy",  "batch",   "commit 3"};
+    vch_hash_t leaf[LEAVES], scratch[LEAVES], path[64];
+    if (!keep(a, name[i])) return;
+    size_t n = vch_tree_path(path, leaf, leaf_hashes(w, leaf, LEAVES), i, scratch);
+    bool st = w->leaf[i].st.n && keep(a, "statement");
+    DO(vch_cbor_map(&out->b, 5));
+    f_u(&out->b, 0, i);
+    f_b(&out->b, 1, w->leaf[i].bytes.p, w->leaf[i].bytes.n);
+    f_u(&out->b, 2, first_note(a) == 0);
+    f_b(&out->b, 3, path, 32 * n);
+    f_list(&out->b, 4, st);
+    if (st) {
+        DO(vch_cbor_map(&out->b, 3));
+        f_u(&out->b, 0, 0);
+        f_b(&out->b, 1, w->leaf[i].st.p, w->leaf[i].st.n);
+        f_b(&out->b, 2, "", 0);
+    }
+    out->n++;
+}
+
+static void put_leaves(const world_t *w, ask_t *a, vch_buf_t *b)
+{
+    list_t l = new_list();
+    bool chain = a->type == C_DECISION || a->type == C_LINEAGE, row = a->type == C_ROW;
+    for (size_t i = 0; i < LEAVES; i++) {
+        bool wanted = i == AT_STATE;
+        if (i < 2) wanted = a->type == C_CONSENT && a->subject == (i ? 5 : 3);
+        if (i >= 3 && i <= 5) wanted = chain || row || a->type == C_ACCESS;
+        if (row && i > 3) wanted = false;
+        if (i >= 6) wanted = (chain && (a->type == C_DECISION || (i != 9 && i != 10))) || (row && (i == 6 || i == 11));
+        if (w->lie == LIE_IMPORT && i >= 3 && i <= 7) wanted = false;
+        if (wanted) put_leaf(w, a, &l, i);
+    }
+    put_list(b, 5, &l);
+}
+
+static void put_item(const world_t *w, list_t *out, const vch_state_key_t *key, const vch_buf_t *value)
+{
+    static vch_smt_proof_t p;
+    vch_smt_io_t io = {(void *)(uintptr_t)w, load_page, save_page};
+    vch_hash_t path;
+    vch_sha256(&path, key->b, key->n);
+    DO(vch_smt_prove(&io, &w->state_root, &path, &p));
+    must((p.end == VCH_SMT_MEMBER) == (value != NULL));
+    DO(vch_cbor_map(&out->b, value || p.end == VCH_SMT_OTHER ? 4 : 3));
+    f_u(&out->b, 0, AT_STATE);
+    f_b(&out->b, 1, key->b, key->n);
+    if (value) f_b(&out->b, 2, value->p, value->n);
+    f_b(&out->b, 3, p.sibling, 32u * p.depth);
+    if (p.end == VCH_SMT_OTHER) f_b(&out->b, 4, &p.leaf, 64);
+    out->n++;
+}
+
+static bool item_wanted(const ask_t *a, const vch_state_key_t *key)
+{
+    char tag = (char)key->b[0];
+    if (a->type == C_CONSENT) return (tag == 'C' && a->subject < VCH_CHUNK) || tag == 'c';
+    if (a->type == C_ROW) return tag == 'v' || tag == 'e';
+    return tag == 'k' || !a->attested;
+}
+
+static void put_items(const world_t *w, ask_t *a, vch_buf_t *b)
+{
+    list_t l = new_list();
+    for (size_t i = 0; i < w->values; i++) {
+        static char name[128][2];
+        if (!item_wanted(a, &w->value[i].key)) continue;
+        if (a->type == C_CONSENT && w->value[i].key.b[0] == 'c' &&
+            w->cell[a->subject % VCH_CHUNK].index != w->value[i].key.b[34])
+            continue;
+        uint8_t tag = w->value[i].key.b[0] & 127;
+        name[tag][0] = (char)tag;
+        if (keep(a, name[tag])) put_item(w, &l, &w->value[i].key, &w->value[i].value);
+    }
+    if (a->type == C_CONSENT && a->subject >= VCH_CHUNK) {
+        vch_state_key_t key = vch_key_id_u32('C', w->dataset.b, (uint32_t)(a->subject / VCH_CHUNK));
+        if (keep(a, "absent C")) put_item(w, &l, &key, NULL);
+    }
+    put_list(b, 6, &l);
+}
+
+static void put_keys(const world_t *w, ask_t *a, vch_buf_t *b)
+{
+    static const int who[] = {USER, USER2, CUSTODIAN};
+    list_t l = new_list();
+    for (size_t i = 0; i < 3; i++) {
+        vch_slice_t key = vch_pubkey_bytes(vch_signer_public(w->signer[who[i]]));
+        if ((a->type == C_CONSENT) != (who[i] == CUSTODIAN) && w->lie != LIE_PARTY) continue;
+        if (who[i] == USER2 && a->type != C_DECISION && a->type != C_LINEAGE) continue;
+        if (!keep(a, "key")) continue;
+        DO(vch_cbor_bytes(&l.b, key.p, key.n));
+        l.n++;
+    }
+    put_list(b, 7, &l);
+}
+
+static void put_set(list_t *l, const vch_hash_t *root, const uint8_t bits[512])
+{
+    DO(vch_cbor_map(&l->b, 2));
+    f_b(&l->b, 0, root->b, 32);
+    f_b(&l->b, 1, bits, 512);
+    l->n++;
+}
+
+static void put_disclosed(const world_t *w, ask_t *a, vch_buf_t *b)
+{
+    list_t sets = new_list(), columns = new_list(), subjects = new_list();
+    bool chain = (a->type == C_DECISION || a->type == C_LINEAGE) && w->lie != LIE_IMPORT;
+    bool full = !a->attested && (chain || a->type == C_ACCESS);
+    if (full && keep(a, "live")) put_set(&sets, &w->live_root, w->live);
+    if (chain && keep(a, "set of grant")) put_set(&sets, &w->permitted_root, w->permitted);
+    if (chain && keep(a, "set of run")) put_set(&sets, &w->used_root, w->used);
+    if (full && keep(a, "column")) {
+        DO(vch_cbor_map(&columns.b, 4));
+        f_b(&columns.b, 0, w->dataset.b, 32);
+        f_u(&columns.b, 1, 0);
+        f_b(&columns.b, 2, w->flat, sizeof w->flat);
+        f_b(&columns.b, 3, w->cells_root.b, 32);
+        columns.n++;
+    }
+    if (full && keep(a, "subjects")) {
+        DO(vch_cbor_map(&subjects.b, 2));
+        f_b(&subjects.b, 0, w->extent[1].b, 32);
+        f_b(&subjects.b, 1, w->list, 16);
+        subjects.n++;
+    }
+    put_list(b, 8, &sets);
+    put_list(b, 9, &columns);
+    put_list(b, 10, &subjects);
+}
+
+/* ---- claims ------------------------------------------------------------------------------------ */
+
+static void put_decision_claim(const world_t *w, const ask_t *a, vch_buf_t *b)
+{
+    vch_hash_t leaf[3], scratch[3], path[64];
+    for (size_t i = 0; i < 3; i++) vch_tree_leaf(&leaf[i], vch_buf_slice(&w->decision[i]));
+    size_t n = a->whole ? 0 : vch_tree_path(path, leaf, 3, 1, scratch);
+    DO(vch_cbor_map(b, 5));
+    f_u(b, 0, C_DECISION);
+    f_b(b, 1, w->leaf[AT_BATCH].object.b, 32);
+    f_u(b, 2, a->whole ? 17 : 18);
+    f_list(b, 3, a->whole ? 3 : 1);
+    for (size_t i = 0; i < 3; i++)
+        if (a->whole || i == 1) DO(vch_cbor_bytes(b, w->decision[i].p, w->decision[i].n));
+    f_b(b, 4, path, 32 * n);
+}
+
+static void put_consent_claim(const world_t *w, const ask_t *a, vch_buf_t *b)
+{
+    static vch_hash_t leaf[VCH_CHUNK], scratch[VCH_CHUNK];
+    vch_hash_t path[64];
+    uint8_t cell[VCH_CELL_LEN];
+    bool has_cell = a->subject < VCH_CHUNK;
+    for (size_t i = 0; i < VCH_CHUNK; i++) vch_cell_leaf(&leaf[i], &w->cell[i]);
+    DO(vch_cbor_map(b, has_cell ? 7 : 5));
+    f_u(b, 0, C_CONSENT);
+    f_b(b, 1, w->dataset.b, 32);
+    f_u(b, 2, a->subject);
+    f_u(b, 3, a->state);
+    f_u(b, 4, AT_STATE);
+    if (!has_cell) return;
+    size_t n = vch_tree_path(path, leaf, VCH_CHUNK, a->subject, scratch);
+    vch_cell_put(cell, &w->cell[a->subject]);
+    f_b(b, 5, cell, sizeof cell);
+    f_b(b, 6, path, 32 * n);
+}
+
+/* Of extent 0, whose one leaf stands left of extent 1's. */
+static void put_row_claim(const world_t *w, const ask_t *a, vch_buf_t *b)
+{
+    vch_hash_t sibling, row[8], scratch[8], path[64];
+    uint8_t salt[VCH_ROW_SALT_LEN] = {(uint8_t)a->row, 1};
+    char text[8];
+    vch_tree_leaf(&sibling, vch_slice(w->used + 256, 256));
+    DO(vch_cbor_map(b, 8));
+    f_u(b, 0, C_ROW);
+    f_b(b, 1, w->leaf[AT_RUN].object.b, 32);
+    f_u(b, 2, 0);
+    f_u(b, 3, a->row);
+    DO(vch_cbor_uint(b, 4));
+    DO(vch_cbor_bool(b, a->in_set));
+    f_b(b, 5, w->used, 256);
+    f_b(b, 6, sibling.b, 32);
+    for (size_t i = 0; i < 8; i++) vch_tree_leaf(&row[i], vch_slice(w->commitment[i], 64));
+    size_t n = vch_tree_path(path, row, 8, a->row, scratch);
+    DO(vch_cbor_uint(b, 7));
+    DO(vch_cbor_map(b, 3));
+    f_b(b, 0, w->commitment[a->row], 64);
+    f_b(b, 1, path, 32 * n);
+    f_list(b, 2, 1);
+    snprintf(text, sizeof text, "r%ug1", (unsigned)a->row);
+    DO(vch_cbor_map(b, 3));
+    f_u(b, 0, 1);
+    f_b(b, 1, salt, sizeof salt);
+    f_b(b, 2, text, strlen(text));
+}
+
+static void put_claim(const world_t *w, const ask_t *a, vch_buf_t *b)
+{
+    DO(vch_cbor_uint(b, 2));
+    if (a->type == C_DECISION) return put_decision_claim(w, a, b);
+    if (a->type == C_CONSENT) return put_consent_claim(w, a, b);
+    if (a->type == C_ROW) return put_row_claim(w, a, b);
+    DO(vch_cbor_map(b, 2));
+    f_u(b, 0, (uint64_t)a->type);
+    f_b(b, 1, w->leaf[a->type == C_ACCESS ? AT_REQUEST : AT_MODEL].object.b, 32);
+}
+
+static vch_hash_t perfect(const world_t *w, unsigned level, uint64_t n)
+{
+    vch_hash_t leaf[LEAVES], root;
+    leaf_hashes(w, leaf, LEAVES);
+    vch_tree_root_in_place(&root, leaf + (n << level), (size_t)1 << level);
+    return root;
+}
+static vch_rc subtree(void *ctx, vch_hash_t *ret, unsigned level, uint64_t n)
+{
+    *ret = perfect(ctx, level, n);
+    return VCH_OK;
+}
+
+static vch_buf_t make_bundle(world_t *w, ask_t *a)
+{
+    vch_buf_t b = f_map(11);
+    vch_hash_t path[64];
+    size_t n;
+    a->pieces = 0;
+    a->what = "nothing";
+    f_u(&b, 0, 1);
+    f_b(&b, 1, w->network.b, 32);
+    put_claim(w, a, &b);
+    f_list(&b, 3, 2 - first_note(a));
+    for (size_t i = first_note(a); i < 2; i++) DO(vch_cbor_bytes(&b, w->note[i].p, w->note[i].n));
+    DO(vch_consistency_prove(path, &n, 6, 12, subtree, w));
+    f_list(&b, 4, 1 - first_note(a));
+    if (first_note(a) == 0) DO(vch_cbor_bytes(&b, path, 32 * n));
+    put_leaves(w, a, &b);
+    put_items(w, a, &b);
+    put_keys(w, a, &b);
+    put_disclosed(w, a, &b);
+    DO(vch_cbor_check(vch_buf_slice(&b)));
+    return b;
+}
+
+/* ---- judging ------------------------------------------------------------------------------------- */
+
+typedef enum { TRUST, TRUST_OTHER_LOG, TRUST_OTHER_WITNESS, TRUST_NO_WITNESS } trust_t;
+
+static void put_vkey(vch_buf_t *b, const world_t *w, int who, const char *name, vch_note_type_t type)
+{
+    DO(vch_vkey_put(b, name, type, vch_signer_public(w->signer[who])->b + 2));
+    DO(vch_buf_u8(b, '\n'));
+}
+
+static vch_buf_t make_trust(const world_t *w, trust_t t)
+{
+    vch_buf_t b;
+    vch_buf_init(&b, 4096);
+    DO(vch_buf_printf(&b, "log "));
+    put_vkey(&b, w, t == TRUST_OTHER_LOG ? STRANGER : LOG, ORIGIN, VCH_NOTE_ED25519);
+    if (t == TRUST_NO_WITNESS) {
+        DO(vch_buf_printf(&b, "quorum none\n"));
+        return b;
+    }
+    DO(vch_buf_printf(&b, "witness w1 "));
+    put_vkey(&b, w, t == TRUST_OTHER_WITNESS ? WITNESS2 : WITNESS, t == TRUST_OTHER_WITNESS ? "second" : "witness",
+             VCH_NOTE_COSIG_ED25519);
+    DO(vch_buf_printf(&b, "quorum w1\n"));
+    return b;
+}
+
+static uint8_t arena[ARENA];
+
+static vch_report_t judge_in(vch_slice_t bundle, vch_slice_t trust, uint64_t as_of_ms, size_t arena_n)
+{
+    vch_report_t r;
+    vch_err_t err;
+    vch_verify_options_t o = {.as_of_ms = as_of_ms};
+    memset(&r, 0xa5, sizeof r);
+    DO(vch_bundle_verify(&r, bundle.p, bundle.n, (const char *)trust.p, trust.n, &o, arena, arena_n, &err));
+    assert_int_equal(r.status, vch_verify_status(r.code));
+    return r;
+}
+
+static vch_report_t judge(vch_slice_t bundle, vch_slice_t trust, uint64_t as_of_ms)
+{
+    return judge_in(bundle, trust, as_of_ms, sizeof arena);
+}
+
+/* One world, one question, one answer. */
+static vch_report_t answer(lie_t lie, ask_t a, trust_t t)
+{
+    world_t *w = make_world(lie);
+    vch_buf_t bundle = make_bundle(w, &a), trust = make_trust(w, t);
+    vch_report_t r = judge(vch_buf_slice(&bundle), vch_buf_slice(&trust), a.as_of_ms);
+    vch_buf_free(&bundle);
+    vch_buf_free(&trust);
+    free_world(w);
+    return r;
+}
+
+static void expect(const vch_report_t *r, vch_verify_code_t code, int recomputed)
+{
+    if (r->code != code || r->recomputed != recomputed)
+        fail_msg("%s (recomputed %d) instead of %s: %s: %s", vch_verify_code(r->code), r->recomputed,
+                 vch_verify_code(code), r->claim, r->detail);
+}
+
+static ask_t ask(int type)
+{
+    return (ask_t){.type = type, .subject = 3, .state = 1, .row = 1, .in_set = true, .skip = -1};
+}
+
+static void expect_answer(lie_t lie, ask_t a, vch_verify_code_t code, int recomputed)
+{
+    vch_report_t r = answer(lie, a, TRUST);
+    expect(&r, code, recomputed);
+}
+
+/* ---- the tests ------------------------------------------------------------------------------------- */
+
+static void access_is_recomputed(void **state)
+{
+    (void)state;
+    vch_report_t r = answer(HONEST, ask(C_ACCESS), TRUST);
+    expect(&r, VCH_V_OK, 1);
+    assert_int_equal(r.time_ms, T0 + 1000);
+    assert_int_equal(r.newest_size, LEAVES);
+    assert_int_equal(r.witnessed, 1);
+    assert_non_null(strstr(r.claim, "permitted (permit/terms): 7 rows"));
+    r = answer(HONEST, ask(C_ACCESS), TRUST_NO_WITNESS);
+    expect(&r, VCH_V_OK, 1);
+    assert_int_equal(r.witnessed, 0);
+    ask_t a = ask(C_ACCESS);
+    a.attested = true;
+    expect_answer(HONEST, a, VCH_V_OK, 0);
+}
+
+static void wrong_decisions_are_found(void **state)
+{
+    (void)state;
+    expect_answer(LIE_COUNT, ask(C_ACCESS), VCH_V_F_DECISION, 0);
+    expect_answer(LIE_RULE, ask(C_ACCESS), VCH_V_F_DECISION, 0);
+    expect_answer(LIE_LIFE, ask(C_ACCESS), VCH_V_F_DECISION, 0);
+    expect_answer(LIE_REVOKED, ask(C_ACCESS), VCH_V_F_DECISION, 0);
+    expect_answer(LIE_DENIED, ask(C_ACCESS), VCH_V_F_DECISION, 0); /* a word outside the vocabulary */
+    ask_t a = ask(C_ACCESS);
+    a.attested = true; /* without the evidence the lie can't be seen, and isn't called recomputed */
+    expect_answer(LIE_COUNT, a, VCH_V_OK, 0);
+}
+
+static void lineage_holds(void **state)
+{
+    (void)state;
+    vch_report_t r = answer(HONEST, ask(C_DECISION), TRUST);
+    expect(&r, VCH_V_OK, 1);
+    assert_non_null(strstr(r.claim, "on 6 permitted rows"));
+    assert_null(strchr(r.claim, 27)); /* names are made fit for a terminal */
+    ask_t a = ask(C_DECISION);
+    a.whole = true;
+    r = answer(HONEST, a, TRUST);
+    expect(&r, VCH_V_OK, 1);
+    assert_non_null(strstr(r.claim, "3 decisions from 17 on"));
+    expect_answer(HONEST, ask(C_LINEAGE), VCH_V_OK, 1);
+    a = ask(C_LINEAGE);
+    a.attested = true;
+    expect_answer(HONEST, a, VCH_V_OK, 0);
+    a = ask(C_DECISION);
+    a.attested = true;
+    r = answer(LIE_IMPORT, a, TRUST);
+    expect(&r, VCH_V_OK, 0);
+    assert_non_null(strstr(r.claim, "unproven import"));
+}
+
+static void broken_lineage_is_found(void **state)
+{
+    (void)state;
+    static const struct {
+        lie_t lie;
+        vch_verify_code_t code;
+    } rows[] = {{LIE_SUBSET, VCH_V_F_SUBSET},    {LIE_RUN_COUNT, VCH_V_F_SUBSET}, {LIE_EXPIRED, VCH_V_F_TIME},
+                {LIE_DIGEST, VCH_V_F_REFERENCE}, {LIE_FAILED, VCH_V_F_REFERENCE}, {LIE_PARTY, VCH_V_F_REFERENCE},
+                {LIE_NETWORK, VCH_V_F_NETWORK},  {LIE_ORIGIN, VCH_V_F_NETWORK},   {LIE_BLOCK, VCH_V_F_REFERENCE},
+                {LIE_TIME, VCH_V_F_TIME},        {LIE_COUNT, VCH_V_F_DECISION}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) expect_answer(rows[i].lie, ask(C_LINEAGE), rows[i].code, 0);
+    ask_t a = ask(C_DECISION);
+    a.whole = true;
+    expect_answer(LIE_MODEL, a, VCH_V_F_REFERENCE, 0);
+    expect_answer(LIE_NUMBER, a, VCH_V_F_REFERENCE, 0);
+    expect_answer(LIE_DECISION_TIME, a, VCH_V_F_TIME, 0);
+}
+
+static ask_t consent(uint64_t subject, uint64_t said)
+{
+    ask_t a = ask(C_CONSENT);
+    a.subject = subject;
+    a.state = said;
+    return a;
+}
+
+static void consents_hold(void **state)
+{
+    (void)state;
+    vch_report_t r = answer(HONEST, consent(3, 1), TRUST);
+    expect(&r, VCH_V_OK, 0);
+    assert_non_null(strstr(r.claim, "in force"));
+    assert_non_null(strstr(r.claim, "signed by the owner"));
+    r = answer(HONEST, consent(5, 2), TRUST);
+    expect(&r, VCH_V_OK, 0);
+    assert_non_null(strstr(r.claim, "recorded by the custodian"));
+    expect_answer(HONEST, consent(6, 0), VCH_V_OK, 0);
+    expect_answer(HONEST, consent(5000, 0), VCH_V_OK, 0); /* its chunk is absent */
+    for (uint64_t said = 0; said < 3; said++) {
+        if (said != 1) expect_answer(HONEST, consent(3, said), VCH_V_F_CLAIM, 0);
+        if (said != 2) expect_answer(HONEST, consent(5, said), VCH_V_F_CLAIM, 0);
+        if (said != 0) expect_answer(HONEST, consent(6, said), VCH_V_F_CLAIM, 0);
+        if (said != 0) expect_answer(HONEST, consent(5000, said), VCH_V_F_CLAIM, 0);
+    }
+    expect_answer(HONEST, consent(4, 1), VCH_V_I_MISSING, 0); /* its last statement isn't shown */
+    expect_answer(LIE_OWNER, consent(3, 1), VCH_V_F_SIGNATURE, 0);
+}
+
+static void rows_hold(void **state)
+{
+    (void)state;
+    ask_t a = ask(C_ROW);
+    vch_report_t r = answer(HONEST, a, TRUST);
+    expect(&r, VCH_V_OK, 0);
+    assert_non_null(strstr(r.claim, "was in the training set"));
+    a.in_set = false;
+    expect_answer(HONEST, a, VCH_V_F_CLAIM, 0);
+    a.row = 5;
+    expect_answer(HONEST, a, VCH_V_OK, 0);
+    a.in_set = true;
+    expect_answer(HONEST, a, VCH_V_F_CLAIM, 0);
+}
+
+static void trust_decides(void **state)
+{
+    (void)state;
+    for (int type = C_DECISION; type <= C_LINEAGE; type++) {
+        vch_report_t r = answer(HONEST, ask(type), TRUST_OTHER_LOG);
+        expect(&r, VCH_V_I_LOG, 0);
+        r = answer(HONEST, ask(type), TRUST_OTHER_WITNESS);
+        expect(&r, VCH_V_I_QUORUM, 0);
+        r = answer(LIE_LATE, ask(type), TRUST);
+        expect(&r, VCH_V_I_TIME, 0);
+        r = answer(LIE_LATE, ask(type), TRUST_NO_WITNESS);
+        expect(&r, VCH_V_OK, r.recomputed);
+        ask_t a = ask(type);
+        a.as_of_ms = T0 + 1000 + LATER_MS;
+        expect_answer(HONEST, a, VCH_V_OK, type == C_ACCESS || type == C_DECISION || type == C_LINEAGE);
+        a.as_of_ms = T0 + 3000 + LATER_MS;
+        expect_answer(HONEST, a, VCH_V_I_STALE, 0);
+    }
+    vch_report_t r;
+    vch_err_t err;
+    assert_int_equal(vch_bundle_verify(&r, (const uint8_t *)"", 0, "log ?", 5, NULL, arena, sizeof arena, &err),
+                     VCH_ERR_FORMAT);
+    assert_int_not_equal(r.status, VCH_VERIFY_OK);
+}
+
+/* Without any one piece the answer is "can't tell", or at the most "attested";
+ * never FAIL, for nothing false was shown, and never the full answer. */
+static void nothing_is_superfluous(void **state)
+{
+    (void)state;
+    world_t *w = make_world(HONEST);
+    vch_buf_t trust = make_trust(w, TRUST);
+    for (int type = C_DECISION; type <= C_LINEAGE; type++) {
+        ask_t a = ask(type);
+        vch_buf_t whole = make_bundle(w, &a);
+        vch_report_t full = judge(vch_buf_slice(&whole), vch_buf_slice(&trust), 0);
+        expect(&full, VCH_V_OK, full.recomputed);
+        int pieces = a.pieces;
+        for (a.skip = 0; a.skip < pieces; a.skip++) {
+            vch_buf_t b = make_bundle(w, &a);
+            vch_report_t r = judge(vch_buf_slice(&b), vch_buf_slice(&trust), 0);
+            bool attested = r.code == VCH_V_OK && full.recomputed && !r.recomputed;
+            bool unused = strcmp(a.what, "k") == 0; /* keys of others, in the state of every world */
+            if (r.code != VCH_V_I_MISSING && !attested && !(unused && r.code == VCH_V_OK))
+                fail_msg("claim %d without %s: %s %s", type, a.what, vch_verify_code(r.code), r.detail);
+            vch_buf_free(&b);
+        }
+        assert_true(pieces > 4);
+        vch_buf_free(&whole);
+    }
+    vch_buf_free(&trust);
+    free_world(w);
+}
+
+/* No changed byte is ever accepted.  In the long, uniform parts every 31st is
+ * tried, elsewhere each. */
+static void no_flip_is_accepted(void **state)
+{
+    (void)state;
+    world_t *w = make_world(HONEST);
+    vch_buf_t trust = make_trust(w, TRUST);
+    for (int type = C_DECISION; type <= C_LINEAGE; type++) {
+        ask_t a = ask(type);
+        vch_buf_t b = make_bundle(w, &a);
+        size_t zeros = 0;
+        for (size_t i = 0; i < b.n; i++) {
+            zeros = b.p[i] ? 0 : zeros + 1;
+            if (zeros > 8 && i % 31) continue;
+            uint8_t was = b.p[i];
+            b.p[i] ^= (uint8_t)(1u << i % 8);
+            vch_report_t r = judge(vch_buf_slice(&b), vch_buf_slice(&trust), 0);
+            if (r.status == VCH_VERIFY_OK) fail_msg("claim %d, byte %zu of %zu: %s", type, i, b.n, r.claim);
+            b.p[i] = was;
+        }
+        vch_report_t r = judge(vch_buf_slice(&b), vch_buf_slice(&trust), 0);
+        assert_int_equal(r.status, VCH_VERIFY_OK);
+        vch_buf_free(&b);
+    }
+    vch_buf_free(&trust);
+    free_world(w);
+}
+
+static void cut_short_is_not_accepted(void **state)
+{
+    (void)state;
+    world_t *w = make_world(HONEST);
+    vch_buf_t trust = make_trust(w, TRUST);
+    ask_t a = ask(C_DECISION);
+    vch_buf_t b = make_bundle(w, &a);
+    for (size_t n = 0; n < b.n; n += 7) {
+        vch_report_t r = judge(vch_slice(b.p, n), vch_buf_slice(&trust), 0);
+        expect(&r, VCH_V_F_FORMAT, 0);
+    }
+    size_t enough = 0;
+    for (size_t n = 0; n < sizeof arena && !enough; n += n < 400000 ? 9973 : 99991) {
+        vch_report_t r = judge_in(vch_buf_slice(&b), vch_buf_slice(&trust), 0, n);
+        if (r.code == VCH_V_OK) enough = n;
+        if (!enough) expect(&r, VCH_V_I_MEMORY, 0);
+    }
+    assert_true(enough > 0 && enough < b.n + (16u << 20)); /* what verify.h promises */
+    vch_buf_free(&b);
+    vch_buf_free(&trust);
+    free_world(w);
+}
+
+static void codes_are_stable(void **state)
+{
+    (void)state;
+    assert_string_equal(vch_verify_code(VCH_V_F_STATE), "F-STATE");
+    assert_int_equal(vch_verify_exit(VCH_VERIFY_OK), 0);
+    assert_int_equal(vch_verify_exit(VCH_VERIFY_FAIL), 3);
+    assert_int_equal(vch_verify_exit(VCH_VERIFY_INCONCLUSIVE), 4);
+    for (int i = 1; i < VCH_V_COUNT; i++) {
+        vch_verify_code_t c = (vch_verify_code_t)i;
+        assert_int_equal(vch_verify_status(c),
+                         vch_verify_code(c)[0] == 'F' ? VCH_VERIFY_FAIL : VCH_VERIFY_INCONCLUSIVE);
+    }
+    assert_int_equal(vch_verify_status((vch_verify_code_t)999), VCH_VERIFY_INCONCLUSIVE);
+}
+
+/* Seeds for fuzz_bundle: a trust policy, a zero byte, a bundle. */
+static void write_seeds(const char *folder)
+{
+    world_t *w = make_world(HONEST);
+    vch_buf_t trust = make_trust(w, TRUST);
+    for (int type = C_DECISION; type <= C_LINEAGE; type++) {
+        char path[600];
+        ask_t a = ask(type);
+        a.attested = type != C_ACCESS;
+        vch_buf_t b = make_bundle(w, &a);
+        snprintf(path, sizeof path, "%s/claim-%d", folder, type);
+        FILE *f = fopen(path, "wb");
+        assert_non_null(f);
+        assert_int_equal(fwrite(trust.p, 1, trust.n, f), trust.n);
+        assert_int_equal(fputc(0, f), 0);
+        assert_int_equal(fwrite(b.p, 1, b.n, f), b.n);
+        assert_int_equal(fclose(f), 0);
+        vch_buf_free(&b);
+    }
+    vch_buf_free(&trust);
+    free_world(w);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(access_is_recomputed), cmocka_unit_test(wrong_decisions_are_found),
+        cmocka_unit_test(lineage_holds),        cmocka_unit_test(broken_lineage_is_found),
+        cmocka_unit_test(consents_hold),        cmocka_unit_test(rows_hold),
+        cmocka_unit_test(trust_decides),        cmocka_unit_test(nothing_is_superfluous),
+        cmocka_unit_test(no_flip_is_accepted),  cmocka_unit_test(cut_short_is_not_accepted),
+        cmocka_unit_test(codes_are_stable),
+    };
+    if (argc == 3 && strcmp(argv[1], "--seeds") == 0) {
+        write_seeds(argv[2]);
+        return 0;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
