@@ -22,8 +22,8 @@ void bench_in_turns(const char *name, const char *unit, const char *peer_name, b
         a[i] = ours(ctx);
         b[i] = peer(ctx);
     }
-    bench_row_t row = {.name = name, .unit = unit, .peer_name = peer_name, .aim = aim,
-                       .lower_is_better = lower_is_better};
+    bench_row_t row = {
+        .name = name, .unit = unit, .peer_name = peer_name, .aim = aim, .lower_is_better = lower_is_better};
     row.ours = bench_median(a, rounds);
     row.peer = bench_median(b, rounds);
     row.ratio = row.ours / row.peer;
@@ -33,8 +33,15 @@ void bench_in_turns(const char *name, const char *unit, const char *peer_name, b
 
 void bench_limit(const char *name, const char *unit, double ours, double limit)
 {
-    bench_row_t row = {.name = name, .unit = unit, .peer_name = "limit", .ours = ours, .peer = limit,
-                       .ratio = ours / limit, .aim = 1, .lower_is_better = true, .met = ours <= limit};
+    bench_row_t row = {.name = name,
+                       .unit = unit,
+                       .peer_name = "limit",
+                       .ours = ours,
+                       .peer = limit,
+                       .ratio = ours / limit,
+                       .aim = 1,
+                       .lower_is_better = true,
+                       .met = ours <= limit};
     bench_report(&row);
 }
 

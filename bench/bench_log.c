@@ -105,7 +105,8 @@ static double sqlite(void *p)
     if (vch_mkdirs(vch_port_real(), dir, NULL)) die("mkdir");
     snprintf(path, sizeof path, "%s/db", dir);
     if (sqlite3_open(path, &db) ||
-        sqlite3_exec(db, "pragma journal_mode=wal; pragma synchronous=full; create table t(i integer primary key, b blob)",
+        sqlite3_exec(db,
+                     "pragma journal_mode=wal; pragma synchronous=full; create table t(i integer primary key, b blob)",
                      NULL, NULL, NULL) ||
         sqlite3_prepare_v2(db, "insert into t(b) values(?)", -1, &insert, NULL))
         die("sqlite");

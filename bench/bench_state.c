@@ -161,8 +161,14 @@ void bench_consents(void)
     for (uint32_t i = 0; i < CONSENT_TXS; i++) apply_one(w, &tx[i]);
     close_unkept(w);
     double rate = CONSENT_TXS * 1000 / (bench_now() - start);
-    bench_row_t row = {.name = "consents, 1,000 a signature, one core", .unit = "consents/s", .peer_name = "none",
-                       .ours = rate, .peer = rate, .ratio = 1, .aim = 0, .met = true};
+    bench_row_t row = {.name = "consents, 1,000 a signature, one core",
+                       .unit = "consents/s",
+                       .peer_name = "none",
+                       .ours = rate,
+                       .peer = rate,
+                       .ratio = 1,
+                       .aim = 0,
+                       .met = true};
     bench_report(&row);
     for (uint32_t i = 0; i < CONSENT_TXS; i++) kit_free_tx(&tx[i]);
     world_free(w);

@@ -199,8 +199,13 @@ static inline vch_buf_t world_statement(world_t *w, vch_kind_t kind, const say_t
 static inline vch_rc world_owner_says(world_t *w, vch_kind_t kind, uint32_t subject, const vch_hash_t *terms)
 {
     vch_signer_t *key = world_owner(subject);
-    say_t s = {.subject = subject, .serial = w->serial[subject] + 1, .terms = terms, .until = WORLD_FOREVER,
-               .how = VCH_HOW_OWNER, .key = key, .proof = true};
+    say_t s = {.subject = subject,
+               .serial = w->serial[subject] + 1,
+               .terms = terms,
+               .until = WORLD_FOREVER,
+               .how = VCH_HOW_OWNER,
+               .key = key,
+               .proof = true};
     vch_rc rc = world_say(w, 2, kind, world_statement(w, kind, &s));
     if (rc == VCH_OK) w->serial[subject]++;
     vch_signer_free(key);
@@ -209,14 +214,18 @@ static inline vch_rc world_owner_says(world_t *w, vch_kind_t kind, uint32_t subj
 
 static inline vch_rc world_records(world_t *w, vch_kind_t kind, uint32_t subject, const vch_hash_t *terms)
 {
-    say_t s = {.subject = subject, .serial = w->serial[subject] + 1, .terms = terms, .until = WORLD_FOREVER,
+    say_t s = {.subject = subject,
+               .serial = w->serial[subject] + 1,
+               .terms = terms,
+               .until = WORLD_FOREVER,
                .how = VCH_HOW_RECORDED};
     vch_rc rc = world_say(w, 0, kind, world_statement(w, kind, &s));
     if (rc == VCH_OK) w->serial[subject]++;
     return rc;
 }
 
-static inline vch_buf_t world_access(const vch_id_t *version, const char *purpose, const char *processing, unsigned group)
+static inline vch_buf_t world_access(const vch_id_t *version, const char *purpose, const char *processing,
+                                     unsigned group)
 {
     kit_fields_t f = kit_fields();
     kit_id(&f, VCH_F_ACCESS_VERSION, version->b);

@@ -45,8 +45,8 @@ typedef enum {
         VCH_V_COUNT
 } vch_verify_code_t;
 
-VCH_API const char *vch_verify_code(vch_verify_code_t);  /* "F-STATE" */
-VCH_API const char *vch_verify_text(vch_verify_code_t);  /* the plain sentence */
+VCH_API const char *vch_verify_code(vch_verify_code_t); /* "F-STATE" */
+VCH_API const char *vch_verify_text(vch_verify_code_t); /* the plain sentence */
 VCH_API vch_verify_status_t vch_verify_status(vch_verify_code_t);
 VCH_API int vch_verify_exit(vch_verify_status_t); /* 0, 4, 3 */
 
@@ -56,14 +56,14 @@ typedef void (*vch_verify_link_fn)(void *ctx, const char *link, vch_verify_code_
 typedef struct {
     vch_verify_status_t status;
     vch_verify_code_t code;
-    int recomputed;         /* 1: the decisions came out again here; 0: attested by the log and its quorum */
-    int witnessed;          /* 1: a quorum of witnesses; 0: the policy names none ("operator's clock") */
-    uint64_t newest_size;   /* of the newest checkpoint */
-    uint64_t time_ms;       /* block time of what is claimed */
-    uint64_t witness_s;     /* POSIX seconds by which the quorum stood; 0 if none */
-    uint64_t links;         /* checked */
-    char claim[200];        /* what is claimed, one sentence */
-    char detail[300];       /* on FAIL and INCONCLUSIVE: which item and why */
+    int recomputed;       /* 1: the decisions came out again here; 0: attested by the log and its quorum */
+    int witnessed;        /* 1: a quorum of witnesses; 0: the policy names none ("operator's clock") */
+    uint64_t newest_size; /* of the newest checkpoint */
+    uint64_t time_ms;     /* block time of what is claimed */
+    uint64_t witness_s;   /* POSIX seconds by which the quorum stood; 0 if none */
+    uint64_t links;       /* checked */
+    char claim[200];      /* what is claimed, one sentence */
+    char detail[300];     /* on FAIL and INCONCLUSIVE: which item and why */
 } vch_report_t;
 
 typedef struct {

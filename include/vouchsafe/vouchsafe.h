@@ -41,10 +41,10 @@ VCH_API void vch_text_free(vch_text_t *);
 /* ---- a ledger's directory --------------------------------------------------- */
 
 typedef struct {
-    const char *origin;      /* the log's name, e.g. "clinic-a.example/ledger" */
+    const char *origin;        /* the log's name, e.g. "clinic-a.example/ledger" */
     const char *operator_name; /* the first party; its key goes to keys/<name>.pem */
-    const char *algorithm;   /* "ed25519" (default) or "p256": the operator's key */
-    uint64_t grant_life_ms;  /* 0: 15 minutes */
+    const char *algorithm;     /* "ed25519" (default) or "p256": the operator's key */
+    uint64_t grant_life_ms;    /* 0: 15 minutes */
 } vch_init_t;
 
 /* Makes the directory (which must not hold a ledger yet), keys/log.pem for
@@ -64,10 +64,10 @@ typedef struct {
     char origin[208];
     vch_hash_t network, state_root;
     uint64_t size, height, checkpoint_size;
-    vch_time_t time;          /* of the newest block */
-    int rebuilt;              /* derived state was rebuilt on opening */
-    int recovered;            /* an unacknowledged sync group was cut off on opening */
-    char note[240];           /* warnings of opening, for people; may be empty */
+    vch_time_t time; /* of the newest block */
+    int rebuilt;     /* derived state was rebuilt on opening */
+    int recovered;   /* an unacknowledged sync group was cut off on opening */
+    char note[240];  /* warnings of opening, for people; may be empty */
 } vch_ledger_info_t;
 VCH_API VCH_MUST_USE vch_rc vch_ledger_info(vch_ledger_t *, vch_ledger_info_t *ret, vch_err_t *);
 
@@ -77,7 +77,7 @@ VCH_API VCH_MUST_USE vch_rc vch_ledger_checkpoint(vch_ledger_t *, vch_text_t *re
 
 /* One finding of a check. */
 typedef struct {
-    const char *file;   /* relative to the directory */
+    const char *file; /* relative to the directory */
     uint64_t entry, byte;
     int has_entry, has_byte;
     int derived, repaired;
@@ -108,17 +108,17 @@ VCH_API VCH_MUST_USE vch_rc vch_identity_load(vch_ledger_t *, const char *name, 
 /* ---- entries ------------------------------------------------------------------------ */
 
 typedef struct {
-    vch_id_t entry;       /* the entry's id */
-    uint64_t index;       /* its leaf */
-    vch_time_t time;      /* of its block */
-    vch_id_t object;      /* object id of statement 0 */
-    uint32_t count;       /* statements */
-    int has_outcome;      /* an access request: what follows */
+    vch_id_t entry;  /* the entry's id */
+    uint64_t index;  /* its leaf */
+    vch_time_t time; /* of its block */
+    vch_id_t object; /* object id of statement 0 */
+    uint32_t count;  /* statements */
+    int has_outcome; /* an access request: what follows */
     int permit;
     char rule[65];
-    uint64_t rows;        /* permitted */
+    uint64_t rows; /* permitted */
     vch_time_t expires;
-    int again;            /* the entry was there already: its old place */
+    int again; /* the entry was there already: its old place */
 } vch_receipt_t;
 
 /* Any kind from JSON: an object, or an array of objects for several statements
@@ -153,10 +153,10 @@ VCH_API VCH_MUST_USE vch_rc vch_prove_consistency(vch_ledger_t *, uint64_t size1
 
 typedef struct {
     const char *name;
-    const char *header_csv;  /* path: its first record names the columns */
-    const char *subject_col; /* who the row is about; NULL: each row its own subject */
-    const char *key_col;     /* what names a row across versions; NULL: the subject (one row each) */
-    const char *label_col;   /* becomes the group "label"; may be NULL */
+    const char *header_csv;   /* path: its first record names the columns */
+    const char *subject_col;  /* who the row is about; NULL: each row its own subject */
+    const char *key_col;      /* what names a row across versions; NULL: the subject (one row each) */
+    const char *label_col;    /* becomes the group "label"; may be NULL */
     const char *const *group; /* "G=C1,C2"; the rest is the group "features" */
     size_t groups;
 } vch_dataset_spec_t;
@@ -233,17 +233,17 @@ VCH_API VCH_MUST_USE vch_rc vch_access_fetch(vch_ledger_t *, const vch_signer_t 
 typedef struct {
     const char *const *grant;
     size_t grants;
-    const char *name;       /* of the run and the model */
+    const char *name; /* of the run and the model */
     int has_seed;
     uint64_t seed;
-    uint32_t holdout;       /* rows kept back, chosen by the seed */
-    const char *work_dir;   /* NULL: a temporary one, removed afterwards */
+    uint32_t holdout;        /* rows kept back, chosen by the seed */
+    const char *work_dir;    /* NULL: a temporary one, removed afterwards */
     const char *const *argv; /* NULL-terminated command */
 } vch_run_spec_t;
 typedef struct {
     vch_id_t run, model;
     int has_model;
-    int exit_code;          /* of the command */
+    int exit_code; /* of the command */
     uint64_t rows, held_out;
     char holdout_path[1024], out_dir[1024];
 } vch_run_result_t;

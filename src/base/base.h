@@ -14,16 +14,16 @@
 /* ---- limits of the formats (docs/formats) ------------------------------ */
 
 #define VCH_HASH_LEN 32
-#define VCH_TX_BYTES_MAX (960u * 1024u)   /* entry and its statements together */
-#define VCH_TX_STATEMENTS_MAX 65535u      /* statements of one transaction */
-#define VCH_ENTRY_BYTES_MAX 65535u        /* a leaf fits a tlog-tiles bundle */
-#define VCH_SALT_LEN 16                   /* a statement's salt */
-#define VCH_ROW_SALT_LEN 32               /* a row commitment's salt */
-#define VCH_EXTENT_ROWS_MAX (1u << 20)    /* rows of one extent */
-#define VCH_GROUPS_MAX 16                 /* column groups of a dataset */
-#define VCH_BITMAP_LEAF 256               /* bytes of a bitmap leaf: 2,048 rows */
-#define VCH_CHUNK 4096u                   /* subjects of one consent chunk */
-#define VCH_PALETTE_SET_MAX 16            /* consents in one palette entry */
+#define VCH_TX_BYTES_MAX (960u * 1024u) /* entry and its statements together */
+#define VCH_TX_STATEMENTS_MAX 65535u    /* statements of one transaction */
+#define VCH_ENTRY_BYTES_MAX 65535u      /* a leaf fits a tlog-tiles bundle */
+#define VCH_SALT_LEN 16                 /* a statement's salt */
+#define VCH_ROW_SALT_LEN 32             /* a row commitment's salt */
+#define VCH_EXTENT_ROWS_MAX (1u << 20)  /* rows of one extent */
+#define VCH_GROUPS_MAX 16               /* column groups of a dataset */
+#define VCH_BITMAP_LEAF 256             /* bytes of a bitmap leaf: 2,048 rows */
+#define VCH_CHUNK 4096u                 /* subjects of one consent chunk */
+#define VCH_PALETTE_SET_MAX 16          /* consents in one palette entry */
 
 /* ---- errors ------------------------------------------------------------ */
 
@@ -66,14 +66,8 @@ static inline void vch_put_u64(uint8_t *p, uint64_t v)
     vch_put_u32(p + 4, (uint32_t)v);
 }
 static inline uint16_t vch_get_u16(const uint8_t *p) { return (uint16_t)((p[0] << 8) | p[1]); }
-static inline uint32_t vch_get_u32(const uint8_t *p)
-{
-    return ((uint32_t)vch_get_u16(p) << 16) | vch_get_u16(p + 2);
-}
-static inline uint64_t vch_get_u64(const uint8_t *p)
-{
-    return ((uint64_t)vch_get_u32(p) << 32) | vch_get_u32(p + 4);
-}
+static inline uint32_t vch_get_u32(const uint8_t *p) { return ((uint32_t)vch_get_u16(p) << 16) | vch_get_u16(p + 2); }
+static inline uint64_t vch_get_u64(const uint8_t *p) { return ((uint64_t)vch_get_u32(p) << 32) | vch_get_u32(p + 4); }
 
 /* ---- slices ------------------------------------------------------------- */
 
@@ -101,7 +95,7 @@ void vch_mem_use(const vch_mem_t *mem); /* NULL: the C library's */
 void *vch_alloc(size_t size);           /* zeroed; NULL when refused; size 0 gives NULL */
 void *vch_alloc_array(size_t count, size_t size);
 void *vch_resize(void *old, size_t size); /* new bytes are not zeroed; old stays valid on NULL */
-void vch_free(void *p);                 /* NULL is fine */
+void vch_free(void *p);                   /* NULL is fine */
 char *vch_strdup(const char *s);
 void vch_wipe(void *p, size_t n); /* never optimised away */
 
@@ -136,10 +130,10 @@ typedef struct {
 
 void vch_arena_init(vch_arena_t *a, size_t max);
 void vch_arena_over(vch_arena_t *a, void *memory, size_t n);
-void *vch_arena_alloc(vch_arena_t *a, size_t n);             /* zeroed, 16-aligned; NULL when full */
+void *vch_arena_alloc(vch_arena_t *a, size_t n); /* zeroed, 16-aligned; NULL when full */
 void *vch_arena_array(vch_arena_t *a, size_t count, size_t size);
 void *vch_arena_copy(vch_arena_t *a, const void *p, size_t n); /* n = 0 gives a valid pointer */
-void vch_arena_reset(vch_arena_t *a);                        /* forget all, keep one block */
+void vch_arena_reset(vch_arena_t *a);                          /* forget all, keep one block */
 void vch_arena_free(vch_arena_t *a);
 
 /* ---- checks ------------------------------------------------------------- */

@@ -8,8 +8,7 @@
 
 vch_rc vch_statement_read(vch_statement_t *ret, vch_slice_t bytes, vch_err_t *err)
 {
-    if (vch_cbor_check(bytes) != VCH_OK)
-        return vch_fail(err, VCH_ERR_FORMAT, "a statement is not deterministic CBOR");
+    if (vch_cbor_check(bytes) != VCH_OK) return vch_fail(err, VCH_ERR_FORMAT, "a statement is not deterministic CBOR");
     vch_cbor_t c = vch_cbor_over(bytes);
     uint64_t count, kind;
     vch_slice_t salt, fields;
@@ -205,7 +204,8 @@ vch_rc vch_entry_sign(vch_buf_t *ret_entry, const vch_entry_head_t *head, const 
                       const vch_signer_t *signer, vch_err_t *err)
 {
     if (n == 0 || n > VCH_TX_STATEMENTS_MAX)
-        return vch_fail(err, VCH_ERR_LIMIT, "a transaction holds 1 to %u statements, not %zu", VCH_TX_STATEMENTS_MAX, n);
+        return vch_fail(err, VCH_ERR_LIMIT, "a transaction holds 1 to %u statements, not %zu", VCH_TX_STATEMENTS_MAX,
+                        n);
     vch_arena_t scratch;
     vch_arena_init(&scratch, n * sizeof(vch_hash_t) + 4096);
     vch_buf_t payload;

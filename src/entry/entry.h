@@ -78,10 +78,10 @@ typedef struct {
     const char *name;
     const vch_field_t *field;
     size_t fields;
-    unsigned signers;     /* roles of which the signing party needs one; 0 = any party */
-    const char *who;      /* the same for people, with what apply adds */
-    bool owner_signed;    /* may end in an owner's serial and signature */
-    bool single;          /* exactly one statement per entry */
+    unsigned signers;  /* roles of which the signing party needs one; 0 = any party */
+    const char *who;   /* the same for people, with what apply adds */
+    bool owner_signed; /* may end in an owner's serial and signature */
+    bool single;       /* exactly one statement per entry */
 } vch_schema_t;
 
 /* NULL for an unknown or reserved kind, and for the two unsigned ones. */
@@ -96,57 +96,135 @@ extern const size_t vch_terms_fields_n;
 /* Field keys by kind: VCH_F_<KIND>_<FIELD>. */
 enum {
     /* genesis */
-    VCH_F_GENESIS_ORIGIN = 0, VCH_F_GENESIS_RULES = 1, VCH_F_GENESIS_PARTIES = 2, VCH_F_GENESIS_REGISTRARS = 3,
-    VCH_F_GENESIS_GRANT_LIFE = 4, VCH_F_GENESIS_PURPOSES = 5, VCH_F_GENESIS_PROCESSINGS = 6,
+    VCH_F_GENESIS_ORIGIN = 0,
+    VCH_F_GENESIS_RULES = 1,
+    VCH_F_GENESIS_PARTIES = 2,
+    VCH_F_GENESIS_REGISTRARS = 3,
+    VCH_F_GENESIS_GRANT_LIFE = 4,
+    VCH_F_GENESIS_PURPOSES = 5,
+    VCH_F_GENESIS_PROCESSINGS = 6,
     /* party, also inside genesis */
-    VCH_F_PARTY_NAME = 0, VCH_F_PARTY_ROLES = 1, VCH_F_PARTY_KEYS = 2, VCH_F_PARTY_NEXT = 3, VCH_F_PARTY_RECOVERY = 4,
+    VCH_F_PARTY_NAME = 0,
+    VCH_F_PARTY_ROLES = 1,
+    VCH_F_PARTY_KEYS = 2,
+    VCH_F_PARTY_NEXT = 3,
+    VCH_F_PARTY_RECOVERY = 4,
     /* vocabulary term inside genesis: parents are positions before this one */
-    VCH_F_WORD_IRI = 0, VCH_F_WORD_PARENTS = 1,
+    VCH_F_WORD_IRI = 0,
+    VCH_F_WORD_PARENTS = 1,
     /* party-key */
-    VCH_F_PARTYKEY_PARTY = 0, VCH_F_PARTYKEY_ACTION = 1, VCH_F_PARTYKEY_KEY = 2, VCH_F_PARTYKEY_REASON = 3,
-    VCH_F_PARTYKEY_SINCE = 4, VCH_F_PARTYKEY_NEXT = 5,
+    VCH_F_PARTYKEY_PARTY = 0,
+    VCH_F_PARTYKEY_ACTION = 1,
+    VCH_F_PARTYKEY_KEY = 2,
+    VCH_F_PARTYKEY_REASON = 3,
+    VCH_F_PARTYKEY_SINCE = 4,
+    VCH_F_PARTYKEY_NEXT = 5,
     /* dataset */
-    VCH_F_DATASET_NAME = 0, VCH_F_DATASET_CUSTODIAN = 1, VCH_F_DATASET_CONTROLLER = 2, VCH_F_DATASET_COLUMNS = 3,
-    VCH_F_DATASET_GROUPS = 4, VCH_F_DATASET_LABEL = 5, VCH_F_DATASET_CATEGORIES = 6,
-    VCH_F_COLUMN_NAME = 0, VCH_F_COLUMN_GROUP = 1,
+    VCH_F_DATASET_NAME = 0,
+    VCH_F_DATASET_CUSTODIAN = 1,
+    VCH_F_DATASET_CONTROLLER = 2,
+    VCH_F_DATASET_COLUMNS = 3,
+    VCH_F_DATASET_GROUPS = 4,
+    VCH_F_DATASET_LABEL = 5,
+    VCH_F_DATASET_CATEGORIES = 6,
+    VCH_F_COLUMN_NAME = 0,
+    VCH_F_COLUMN_GROUP = 1,
     /* version */
-    VCH_F_VERSION_DATASET = 0, VCH_F_VERSION_PREVIOUS = 1, VCH_F_VERSION_EXTENTS = 2, VCH_F_VERSION_BITMAP = 3,
+    VCH_F_VERSION_DATASET = 0,
+    VCH_F_VERSION_PREVIOUS = 1,
+    VCH_F_VERSION_EXTENTS = 2,
+    VCH_F_VERSION_BITMAP = 3,
     VCH_F_VERSION_SUBJECTS = 4,
-    VCH_F_EXTENT_ID = 0, VCH_F_EXTENT_COUNT = 1, VCH_F_EXTENT_FIRST = 2, VCH_F_EXTENT_SUBJECTS_HASH = 3,
+    VCH_F_EXTENT_ID = 0,
+    VCH_F_EXTENT_COUNT = 1,
+    VCH_F_EXTENT_FIRST = 2,
+    VCH_F_EXTENT_SUBJECTS_HASH = 3,
     VCH_F_EXTENT_ROWS_ROOT = 4,
-    VCH_F_BITLEAF_EXTENT = 0, VCH_F_BITLEAF_LEAF = 1, VCH_F_BITLEAF_BITS = 2,
-    VCH_F_SUBJECTS_FIRST = 0, VCH_F_SUBJECTS_COUNT = 1, VCH_F_SUBJECTS_ROOT = 2,
+    VCH_F_BITLEAF_EXTENT = 0,
+    VCH_F_BITLEAF_LEAF = 1,
+    VCH_F_BITLEAF_BITS = 2,
+    VCH_F_SUBJECTS_FIRST = 0,
+    VCH_F_SUBJECTS_COUNT = 1,
+    VCH_F_SUBJECTS_ROOT = 2,
     /* transform */
-    VCH_F_TRANSFORM_FROM = 0, VCH_F_TRANSFORM_TO = 1, VCH_F_TRANSFORM_CODE = 2,
+    VCH_F_TRANSFORM_FROM = 0,
+    VCH_F_TRANSFORM_TO = 1,
+    VCH_F_TRANSFORM_CODE = 2,
     /* subjects: one piece of a row -> subject column */
-    VCH_F_PIECE_EXTENT = 0, VCH_F_PIECE_OFFSET = 1, VCH_F_PIECE_LIST = 2,
+    VCH_F_PIECE_EXTENT = 0,
+    VCH_F_PIECE_OFFSET = 1,
+    VCH_F_PIECE_LIST = 2,
     /* terms and its document */
     VCH_F_TERMS_DOCUMENT = 0,
-    VCH_F_DOC_VERSION = 0, VCH_F_DOC_TITLE = 1, VCH_F_DOC_EFFECT = 2, VCH_F_DOC_RECIPIENTS = 3, VCH_F_DOC_PURPOSES = 4,
-    VCH_F_DOC_PROCESSINGS = 5, VCH_F_DOC_FROM = 6, VCH_F_DOC_UNTIL = 7, VCH_F_DOC_CATEGORIES = 8,
-    VCH_F_DOC_RETENTION = 9, VCH_F_DOC_CONDITIONS = 10, VCH_F_DOC_PRICE = 11,
+    VCH_F_DOC_VERSION = 0,
+    VCH_F_DOC_TITLE = 1,
+    VCH_F_DOC_EFFECT = 2,
+    VCH_F_DOC_RECIPIENTS = 3,
+    VCH_F_DOC_PURPOSES = 4,
+    VCH_F_DOC_PROCESSINGS = 5,
+    VCH_F_DOC_FROM = 6,
+    VCH_F_DOC_UNTIL = 7,
+    VCH_F_DOC_CATEGORIES = 8,
+    VCH_F_DOC_RETENTION = 9,
+    VCH_F_DOC_CONDITIONS = 10,
+    VCH_F_DOC_PRICE = 11,
     /* consent and withdraw; what owners sign shares these */
-    VCH_F_CONSENT_DATASET = 0, VCH_F_CONSENT_SUBJECT = 1, VCH_F_CONSENT_TERMS = 2, VCH_F_CONSENT_UNTIL = 3,
-    VCH_F_CONSENT_HOW = 16, VCH_F_CONSENT_EVIDENCE = 17, VCH_F_CONSENT_KEY = 18, VCH_F_CONSENT_KEY_PROOF = 19,
-    VCH_F_CONSENT_SERIAL = 20, VCH_F_CONSENT_SIGNATURE = 21,
-    VCH_F_KEYPROOF_FIRST = 0, VCH_F_KEYPROOF_PATH = 1,
+    VCH_F_CONSENT_DATASET = 0,
+    VCH_F_CONSENT_SUBJECT = 1,
+    VCH_F_CONSENT_TERMS = 2,
+    VCH_F_CONSENT_UNTIL = 3,
+    VCH_F_CONSENT_HOW = 16,
+    VCH_F_CONSENT_EVIDENCE = 17,
+    VCH_F_CONSENT_KEY = 18,
+    VCH_F_CONSENT_KEY_PROOF = 19,
+    VCH_F_CONSENT_SERIAL = 20,
+    VCH_F_CONSENT_SIGNATURE = 21,
+    VCH_F_KEYPROOF_FIRST = 0,
+    VCH_F_KEYPROOF_PATH = 1,
     /* access */
-    VCH_F_ACCESS_VERSION = 0, VCH_F_ACCESS_PURPOSE = 1, VCH_F_ACCESS_PROCESSING = 2, VCH_F_ACCESS_GROUPS = 3,
+    VCH_F_ACCESS_VERSION = 0,
+    VCH_F_ACCESS_PURPOSE = 1,
+    VCH_F_ACCESS_PROCESSING = 2,
+    VCH_F_ACCESS_GROUPS = 3,
     VCH_F_ACCESS_RECIPIENT_KEY = 4,
     /* run, run-end */
-    VCH_F_RUN_GRANTS = 0, VCH_F_RUN_SET_ROOT = 1, VCH_F_RUN_COUNT = 2, VCH_F_RUN_ORDER_ROOT = 3, VCH_F_RUN_CODE = 4,
-    VCH_F_RUN_PARAMETERS = 5, VCH_F_RUN_SEED = 6, VCH_F_RUN_ENVIRONMENT = 7, VCH_F_RUN_NAME = 8,
-    VCH_F_RUNEND_RUN = 0, VCH_F_RUNEND_STATUS = 1, VCH_F_RUNEND_METRICS = 2, VCH_F_RUNEND_OUTPUTS = 3,
-    VCH_F_METRIC_NAME = 0, VCH_F_METRIC_VALUE = 1,
-    VCH_F_OUTPUT_NAME = 0, VCH_F_OUTPUT_DIGEST = 1, VCH_F_OUTPUT_SIZE = 2,
+    VCH_F_RUN_GRANTS = 0,
+    VCH_F_RUN_SET_ROOT = 1,
+    VCH_F_RUN_COUNT = 2,
+    VCH_F_RUN_ORDER_ROOT = 3,
+    VCH_F_RUN_CODE = 4,
+    VCH_F_RUN_PARAMETERS = 5,
+    VCH_F_RUN_SEED = 6,
+    VCH_F_RUN_ENVIRONMENT = 7,
+    VCH_F_RUN_NAME = 8,
+    VCH_F_RUNEND_RUN = 0,
+    VCH_F_RUNEND_STATUS = 1,
+    VCH_F_RUNEND_METRICS = 2,
+    VCH_F_RUNEND_OUTPUTS = 3,
+    VCH_F_METRIC_NAME = 0,
+    VCH_F_METRIC_VALUE = 1,
+    VCH_F_OUTPUT_NAME = 0,
+    VCH_F_OUTPUT_DIGEST = 1,
+    VCH_F_OUTPUT_SIZE = 2,
     /* model, deployment, its end */
-    VCH_F_MODEL_RUN = 0, VCH_F_MODEL_DIGEST = 1, VCH_F_MODEL_NAME = 2,
-    VCH_F_DEPLOYMENT_MODEL = 0, VCH_F_DEPLOYMENT_SCOPE = 1,
-    VCH_F_DEPLOYMENTEND_DEPLOYMENT = 0, VCH_F_DEPLOYMENTEND_REASON = 1,
+    VCH_F_MODEL_RUN = 0,
+    VCH_F_MODEL_DIGEST = 1,
+    VCH_F_MODEL_NAME = 2,
+    VCH_F_DEPLOYMENT_MODEL = 0,
+    VCH_F_DEPLOYMENT_SCOPE = 1,
+    VCH_F_DEPLOYMENTEND_DEPLOYMENT = 0,
+    VCH_F_DEPLOYMENTEND_REASON = 1,
     /* decisions, remedy */
-    VCH_F_DECISIONS_DEPLOYMENT = 0, VCH_F_DECISIONS_FIRST = 1, VCH_F_DECISIONS_COUNT = 2, VCH_F_DECISIONS_ROOT = 3,
-    VCH_F_DECISIONS_FROM = 4, VCH_F_DECISIONS_TO = 5, VCH_F_DECISIONS_LOST = 6,
-    VCH_F_REMEDY_MODEL = 0, VCH_F_REMEDY_ACTION = 1, VCH_F_REMEDY_REFERENCE = 2
+    VCH_F_DECISIONS_DEPLOYMENT = 0,
+    VCH_F_DECISIONS_FIRST = 1,
+    VCH_F_DECISIONS_COUNT = 2,
+    VCH_F_DECISIONS_ROOT = 3,
+    VCH_F_DECISIONS_FROM = 4,
+    VCH_F_DECISIONS_TO = 5,
+    VCH_F_DECISIONS_LOST = 6,
+    VCH_F_REMEDY_MODEL = 0,
+    VCH_F_REMEDY_ACTION = 1,
+    VCH_F_REMEDY_REFERENCE = 2
 };
 
 enum { VCH_HOW_OWNER = 0, VCH_HOW_RECORDED = 1, VCH_HOW_DELEGATE = 2 };
@@ -187,8 +265,7 @@ typedef struct {
 
 /* Parses and checks against the table. */
 VCH_MUST_USE vch_rc vch_statement_read(vch_statement_t *ret, vch_slice_t bytes, vch_err_t *);
-VCH_MUST_USE vch_rc vch_statement_put(vch_buf_t *ret, vch_kind_t, const uint8_t salt[VCH_SALT_LEN],
-                                      vch_slice_t fields);
+VCH_MUST_USE vch_rc vch_statement_put(vch_buf_t *ret, vch_kind_t, const uint8_t salt[VCH_SALT_LEN], vch_slice_t fields);
 /* RFC 6962 root over the statements' bytes; count at least 1. */
 VCH_MUST_USE vch_rc vch_statements_root(vch_hash_t *ret, const vch_slice_t *statements, size_t n, vch_arena_t *scratch);
 
@@ -270,15 +347,12 @@ VCH_MUST_USE vch_rc vch_outcome_get(vch_outcome_t *ret, vch_slice_t leaf);
  * significant bit of a byte first; each extent is padded with zeros to whole
  * leaves of 256 bytes; extents follow each other in order.  Bytes of one
  * extent's part: */
-static inline size_t vch_set_bytes(uint32_t rows)
-{
-    return ((size_t)rows + 2047) / 2048 * VCH_BITMAP_LEAF;
-}
+static inline size_t vch_set_bytes(uint32_t rows) { return ((size_t)rows + 2047) / 2048 * VCH_BITMAP_LEAF; }
 /* RFC 6962 root over its 256-byte leaves; n a multiple of 256 (0: empty tree). */
 VCH_MUST_USE vch_rc vch_set_root(vch_hash_t *ret, const uint8_t *bits, size_t n, vch_arena_t *scratch);
 static inline bool vch_bit(const uint8_t *bits, size_t i) { return bits[i / 8] >> (7 - i % 8) & 1; }
 static inline void vch_bit_set(uint8_t *bits, size_t i) { bits[i / 8] |= (uint8_t)(0x80 >> i % 8); }
-static inline void vch_bit_clear(uint8_t *bits, size_t i) { bits[i / 8] &= (uint8_t)~(0x80 >> i % 8); }
+static inline void vch_bit_clear(uint8_t *bits, size_t i) { bits[i / 8] &= (uint8_t) ~(0x80 >> i % 8); }
 
 /* Order-root leaf of a training order: u32 extent number ‖ u32 row. */
 VCH_MUST_USE vch_rc vch_order_root(vch_hash_t *ret, const uint32_t (*order)[2], size_t n, vch_arena_t *scratch);

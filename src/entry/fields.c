@@ -50,12 +50,17 @@ static vch_rc check_list(vch_cbor_t *c, const vch_field_t *f, vch_err_t *err)
 static vch_rc check_value(vch_cbor_t *c, const vch_field_t *f, vch_err_t *err)
 {
     switch (f->type) {
-    case VCH_T_UINT: return check_uint(c, f, err);
+    case VCH_T_UINT:
+        return check_uint(c, f, err);
     case VCH_T_BYTES:
-    case VCH_T_TEXT: return check_string(c, f, err);
-    case VCH_T_STRUCT: return check_struct(c, f->sub, f->subs, err);
-    case VCH_T_LIST: return check_list(c, f, err);
-    case VCH_T_BOOL: break;
+    case VCH_T_TEXT:
+        return check_string(c, f, err);
+    case VCH_T_STRUCT:
+        return check_struct(c, f->sub, f->subs, err);
+    case VCH_T_LIST:
+        return check_list(c, f, err);
+    case VCH_T_BOOL:
+        break;
     }
     bool ignored;
     return vch_cbor_get_bool(c, &ignored) == VCH_OK ? VCH_OK : wrong_type(f, err);
@@ -73,7 +78,8 @@ static vch_rc check_struct(vch_cbor_t *c, const vch_field_t *field, size_t n, vc
         if (vch_cbor_get_uint(c, &key) != VCH_OK) return vch_fail(err, VCH_ERR_FORMAT, "a field key is not a number");
         for (; at < n && field[at].key != key; at++)
             if (!field[at].optional) return vch_fail(err, VCH_ERR_FORMAT, "field \"%s\" is missing", field[at].name);
-        if (at == n) return vch_fail(err, VCH_ERR_FORMAT, "field %llu is unknown or out of order", (unsigned long long)key);
+        if (at == n)
+            return vch_fail(err, VCH_ERR_FORMAT, "field %llu is unknown or out of order", (unsigned long long)key);
         VCH_TRY(check_value(c, &field[at++], err));
     }
     for (; at < n; at++)

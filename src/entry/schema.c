@@ -4,13 +4,31 @@
 #include "entry/entry.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
-#define U(k, n, lo, hi) {.key = k, .name = n, .type = VCH_T_UINT, .min = lo, .max = hi}
-#define CHOICE(k, n, l) {.key = k, .name = n, .type = VCH_T_UINT, .min = 0, .max = COUNT(l) - 1, .labels = l}
-#define BYTES(k, n, lo, hi) {.key = k, .name = n, .type = VCH_T_BYTES, .min = lo, .max = hi}
+#define U(k, n, lo, hi)                                                                                                \
+    {                                                                                                                  \
+        .key = k, .name = n, .type = VCH_T_UINT, .min = lo, .max = hi                                                  \
+    }
+#define CHOICE(k, n, l)                                                                                                \
+    {                                                                                                                  \
+        .key = k, .name = n, .type = VCH_T_UINT, .min = 0, .max = COUNT(l) - 1, .labels = l                            \
+    }
+#define BYTES(k, n, lo, hi)                                                                                            \
+    {                                                                                                                  \
+        .key = k, .name = n, .type = VCH_T_BYTES, .min = lo, .max = hi                                                 \
+    }
 #define HASH(k, n) BYTES(k, n, 32, 32)
-#define TEXT(k, n, lo, hi) {.key = k, .name = n, .type = VCH_T_TEXT, .min = lo, .max = hi}
-#define STRUCT(k, n, s) {.key = k, .name = n, .type = VCH_T_STRUCT, .sub = s, .subs = COUNT(s)}
-#define LIST(k, n, lo, hi, e) {.key = k, .name = n, .type = VCH_T_LIST, .min = lo, .max = hi, .sub = &(e)}
+#define TEXT(k, n, lo, hi)                                                                                             \
+    {                                                                                                                  \
+        .key = k, .name = n, .type = VCH_T_TEXT, .min = lo, .max = hi                                                  \
+    }
+#define STRUCT(k, n, s)                                                                                                \
+    {                                                                                                                  \
+        .key = k, .name = n, .type = VCH_T_STRUCT, .sub = s, .subs = COUNT(s)                                          \
+    }
+#define LIST(k, n, lo, hi, e)                                                                                          \
+    {                                                                                                                  \
+        .key = k, .name = n, .type = VCH_T_LIST, .min = lo, .max = hi, .sub = &(e)                                     \
+    }
 
 #define U16_MAX 65535u
 #define U32_MAX 4294967295u
@@ -163,14 +181,12 @@ static const vch_field_t key_proof[] = {
          .sub = key_proof,                                                                                             \
          .subs = COUNT(key_proof)},                                                                                    \
         U(20, "serial", 1, U32_MAX),                                                                                   \
-        {.key = 21, .name = "signature", .type = VCH_T_BYTES, .optional = true, .min = 64, .max = 64}
+    {                                                                                                                  \
+        .key = 21, .name = "signature", .type = VCH_T_BYTES, .optional = true, .min = 64, .max = 64                    \
+    }
 
 static const vch_field_t consent[] = {
-    HASH(0, "dataset"),
-    U(1, "subject", 0, U32_MAX),
-    HASH(2, "terms"),
-    U(3, "until", 0, DAY_MAX),
-    OWNER_MADE,
+    HASH(0, "dataset"), U(1, "subject", 0, U32_MAX), HASH(2, "terms"), U(3, "until", 0, DAY_MAX), OWNER_MADE,
 };
 static const vch_field_t withdraw[] = {
     HASH(0, "dataset"),
@@ -210,20 +226,16 @@ static const vch_field_t run_end[] = {
 };
 
 static const vch_field_t model[] = {
-    {.key = 0, .name = "run", .type = VCH_T_BYTES, .optional = true, .min = 32, .max = 32}, /* absent: unproven import */
+    {.key = 0, .name = "run", .type = VCH_T_BYTES, .optional = true, .min = 32, .max = 32}, /* absent: unproven import
+                                                                                             */
     HASH(1, "digest"),
     TEXT(2, "name", 1, NAME_MAX_),
 };
 static const vch_field_t deployment[] = {HASH(0, "model"), TEXT(1, "scope", 1, 256)};
 static const vch_field_t deployment_end[] = {HASH(0, "deployment"), CHOICE(1, "reason", end_labels)};
 static const vch_field_t decisions[] = {
-    HASH(0, "deployment"),
-    U(1, "first", 0, UINT64_MAX),
-    U(2, "count", 1, U32_MAX),
-    HASH(3, "root"),
-    U(4, "from", 0, MS_MAX),
-    U(5, "to", 0, MS_MAX),
-    U(6, "lost", 0, UINT64_MAX),
+    HASH(0, "deployment"),   U(1, "first", 0, UINT64_MAX), U(2, "count", 1, U32_MAX),   HASH(3, "root"),
+    U(4, "from", 0, MS_MAX), U(5, "to", 0, MS_MAX),        U(6, "lost", 0, UINT64_MAX),
 };
 static const vch_field_t remedy[] = {
     HASH(0, "model"),

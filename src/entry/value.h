@@ -64,8 +64,8 @@ VCH_MUST_USE vch_rc vch_key_put(vch_buf_t *, const vch_key_value_t *);
 VCH_MUST_USE vch_rc vch_key_get(vch_key_value_t *, vch_slice_t);
 
 typedef struct {
-    uint64_t high;     /* highest used; numbers begin at 1 */
-    uint8_t used[32];  /* bit i (of 256, most significant first): high - i is used */
+    uint64_t high;    /* highest used; numbers begin at 1 */
+    uint8_t used[32]; /* bit i (of 256, most significant first): high - i is used */
 } vch_sequences_value_t;
 VCH_MUST_USE vch_rc vch_sequences_put(vch_buf_t *, const vch_sequences_value_t *);
 VCH_MUST_USE vch_rc vch_sequences_get(vch_sequences_value_t *, vch_slice_t);
@@ -75,21 +75,21 @@ VCH_MUST_USE vch_rc vch_sequences_take(vch_sequences_value_t *, uint64_t sequenc
 
 typedef struct {
     vch_id_t custodian;
-    vch_hash_t statement;  /* leaf hash of the dataset statement */
+    vch_hash_t statement;                         /* leaf hash of the dataset statement */
     uint32_t groups, versions, extents, subjects; /* subjects: numbers below this exist */
     bool has_latest;
-    vch_id_t latest;       /* version */
-    uint16_t palette;      /* indices ever used, 1-based; 0 is "nothing given" */
+    vch_id_t latest;  /* version */
+    uint16_t palette; /* indices ever used, 1-based; 0 is "nothing given" */
 } vch_dataset_value_t;
 VCH_MUST_USE vch_rc vch_dataset_put(vch_buf_t *, const vch_dataset_value_t *);
 VCH_MUST_USE vch_rc vch_dataset_get(vch_dataset_value_t *, vch_slice_t);
 
 typedef struct {
     vch_id_t dataset;
-    uint32_t number;       /* 1, 2, … */
-    uint32_t extents;      /* the first so many extents of the dataset */
-    vch_hash_t live_root;  /* vch_set_root of the live bitmap over those extents */
-    uint64_t live;         /* rows live */
+    uint32_t number;      /* 1, 2, … */
+    uint32_t extents;     /* the first so many extents of the dataset */
+    vch_hash_t live_root; /* vch_set_root of the live bitmap over those extents */
+    uint64_t live;        /* rows live */
     bool has_previous;
     vch_id_t previous;
 } vch_version_value_t;
@@ -99,9 +99,9 @@ VCH_MUST_USE vch_rc vch_version_get(vch_version_value_t *, vch_slice_t);
 typedef struct {
     vch_hash_t id;
     uint32_t count;
-    bool contiguous;           /* row r is subject first + r */
+    bool contiguous; /* row r is subject first + r */
     uint32_t first;
-    vch_hash_t subjects_hash;  /* otherwise: SHA-256 over count big-endian u32 */
+    vch_hash_t subjects_hash; /* otherwise: SHA-256 over count big-endian u32 */
     vch_hash_t rows_root;
 } vch_extent_value_t;
 VCH_MUST_USE vch_rc vch_extent_put(vch_buf_t *, const vch_extent_value_t *);
@@ -163,7 +163,7 @@ typedef struct {
     vch_id_t version, party;
     vch_hash_t set_root;
     uint64_t count;
-    uint8_t status; /* 0 open, 1 completed, 2 failed */
+    uint8_t status;       /* 0 open, 1 completed, 2 failed */
     vch_hash_t statement; /* leaf hash of the run statement */
     vch_hash_t end;       /* leaf hash of its run-end; zeros while open */
 } vch_run_value_t;

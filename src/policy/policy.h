@@ -89,8 +89,8 @@ typedef struct {
 
 /* `terms` finds a document already read; NULL means unknown and denies. */
 typedef const vch_terms_t *(*vch_terms_fn)(void *ctx, const vch_hash_t *);
-void vch_decide(vch_verdict_t *ret, const vch_palette_value_t *, const vch_request_t *, const vch_vocabulary_t *purposes,
-                const vch_vocabulary_t *processings, vch_terms_fn terms, void *ctx);
+void vch_decide(vch_verdict_t *ret, const vch_palette_value_t *, const vch_request_t *,
+                const vch_vocabulary_t *purposes, const vch_vocabulary_t *processings, vch_terms_fn terms, void *ctx);
 
 /* ---- rows by table look-up ----
  * allow: one bit per palette index (vch_bit), 65,536 bits.  Index 0 is never

@@ -88,8 +88,7 @@ uint64_t vch_permitted_rows(uint8_t *out, const uint8_t *allow, const uint16_t *
     table[0] &= 0x7f; /* index 0: nothing was given */
     size_t bytes = vch_set_bytes(count), row = 0;
     memset(out, 0, bytes);
-    if (!subjects && first < column_n)
-        row = contiguous(out, table, column + first, vch_min(count, column_n - first));
+    if (!subjects && first < column_n) row = contiguous(out, table, column + first, vch_min(count, column_n - first));
     for (; row < count; row++) {
         uint64_t subject = subjects ? subjects[row] : (uint64_t)first + row;
         if (one_allowed(table, column, column_n, subject)) vch_bit_set(out, row);

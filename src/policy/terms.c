@@ -16,8 +16,8 @@ static vch_rc get_recipients(vch_terms_t *t, vch_slice_t document)
     return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;
 }
 
-static vch_rc get_words(vch_slice_t document, uint64_t key, const vch_vocabulary_t *v, vch_word_t ret[32], size_t *ret_n,
-                        vch_err_t *err)
+static vch_rc get_words(vch_slice_t document, uint64_t key, const vch_vocabulary_t *v, vch_word_t ret[32],
+                        size_t *ret_n, vch_err_t *err)
 {
     vch_list_t list;
     vch_slice_t item, iri;

@@ -11,7 +11,8 @@ static vch_rc read_vocabulary(vch_state_t *s, vch_slice_t genesis, vch_err_t *er
     vch_rc rc = vch_vocabulary_get(s->purposes, genesis, VCH_F_GENESIS_PURPOSES);
     if (rc == VCH_OK) rc = vch_vocabulary_get(s->processings, genesis, VCH_F_GENESIS_PROCESSINGS);
     if (rc == VCH_OK) return rc;
-    return vch_fail(err, rc, "the vocabulary in genesis is not one: a parent must stand before its child, each word once");
+    return vch_fail(err, rc,
+                    "the vocabulary in genesis is not one: a parent must stand before its child, each word once");
 }
 
 void st_forget_vocabulary(vch_state_t *s)
@@ -173,8 +174,8 @@ static vch_rc get_version(vch_state_t *s, const vch_id_t *id, vch_version_value_
 }
 
 /* The bitmap in the index is derived: it must lead to the root in the state. */
-static vch_rc get_live(vch_state_t *s, const vch_id_t *id, const vch_version_value_t *v, size_t bytes,
-                       vch_slice_t *ret, vch_err_t *err)
+static vch_rc get_live(vch_state_t *s, const vch_id_t *id, const vch_version_value_t *v, size_t bytes, vch_slice_t *ret,
+                       vch_err_t *err)
 {
     vch_hash_t root;
     VCH_TRY(st_get_at(s, 'B', id->b, ret, err));

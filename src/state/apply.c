@@ -8,26 +8,44 @@
 static rule_fn rule_of(vch_kind_t kind)
 {
     switch (kind) {
-    case VCH_KIND_GENESIS: return rule_genesis;
-    case VCH_KIND_PARTY: return rule_party;
-    case VCH_KIND_PARTY_KEY: return rule_party_key;
-    case VCH_KIND_DATASET: return rule_dataset;
-    case VCH_KIND_VERSION: return rule_version;
-    case VCH_KIND_TRANSFORM: return rule_transform;
-    case VCH_KIND_SUBJECTS: return rule_subjects;
-    case VCH_KIND_TERMS: return rule_terms;
+    case VCH_KIND_GENESIS:
+        return rule_genesis;
+    case VCH_KIND_PARTY:
+        return rule_party;
+    case VCH_KIND_PARTY_KEY:
+        return rule_party_key;
+    case VCH_KIND_DATASET:
+        return rule_dataset;
+    case VCH_KIND_VERSION:
+        return rule_version;
+    case VCH_KIND_TRANSFORM:
+        return rule_transform;
+    case VCH_KIND_SUBJECTS:
+        return rule_subjects;
+    case VCH_KIND_TERMS:
+        return rule_terms;
     case VCH_KIND_CONSENT:
-    case VCH_KIND_WITHDRAW: return rule_consent;
-    case VCH_KIND_ACCESS: return rule_access;
-    case VCH_KIND_RUN: return rule_run;
-    case VCH_KIND_RUN_END: return rule_run_end;
-    case VCH_KIND_MODEL: return rule_model;
-    case VCH_KIND_DEPLOYMENT: return rule_deployment;
-    case VCH_KIND_DEPLOYMENT_END: return rule_deployment_end;
-    case VCH_KIND_DECISIONS: return rule_decisions;
-    case VCH_KIND_REMEDY: return rule_remedy;
+    case VCH_KIND_WITHDRAW:
+        return rule_consent;
+    case VCH_KIND_ACCESS:
+        return rule_access;
+    case VCH_KIND_RUN:
+        return rule_run;
+    case VCH_KIND_RUN_END:
+        return rule_run_end;
+    case VCH_KIND_MODEL:
+        return rule_model;
+    case VCH_KIND_DEPLOYMENT:
+        return rule_deployment;
+    case VCH_KIND_DEPLOYMENT_END:
+        return rule_deployment_end;
+    case VCH_KIND_DECISIONS:
+        return rule_decisions;
+    case VCH_KIND_REMEDY:
+        return rule_remedy;
     case VCH_KIND_STATE_COMMIT:
-    case VCH_KIND_OUTCOME: break;
+    case VCH_KIND_OUTCOME:
+        break;
     }
     return NULL;
 }
@@ -141,14 +159,12 @@ static vch_rc check_ready(const vch_state_t *s, const vch_prepared_t *p, vch_tim
 {
     if (s->broken) return vch_fail(err, VCH_ERR_INTERNAL, "the state is unusable after a failure; open it again");
     if (!p->verified) return vch_fail(err, VCH_ERR_SIGNATURE, "the transaction's signatures were not verified");
-    if (s->info.open_count && time.ms != s->info.time.ms)
-        return vch_fail(err, VCH_ERR_CLOCK, "a block has one time");
+    if (s->info.open_count && time.ms != s->info.time.ms) return vch_fail(err, VCH_ERR_CLOCK, "a block has one time");
     if (time.ms < s->info.time.ms) return vch_fail(err, VCH_ERR_CLOCK, "block time may not run backwards");
     return VCH_OK;
 }
 
-vch_rc vch_state_apply(vch_state_t *s, const vch_prepared_t *p, vch_time_t time, vch_buf_t *ret_outcome,
-                       vch_err_t *err)
+vch_rc vch_state_apply(vch_state_t *s, const vch_prepared_t *p, vch_time_t time, vch_buf_t *ret_outcome, vch_err_t *err)
 {
     VCH_TRY(check_ready(s, p, time, err));
     vch_arena_reset(&s->scratch);

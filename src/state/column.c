@@ -73,7 +73,8 @@ static vch_rc palette_free_index(const column_t *c, uint16_t *ret, vch_err_t *er
             return VCH_OK;
         }
     if (c->palette_n == UINT16_MAX)
-        return vch_fail(err, VCH_ERR_LIMIT, "the dataset's palette is full: 65,535 different sets of consents are in use");
+        return vch_fail(err, VCH_ERR_LIMIT,
+                        "the dataset's palette is full: 65,535 different sets of consents are in use");
     *ret = (uint16_t)(c->palette_n + 1);
     return VCH_OK;
 }
@@ -100,8 +101,10 @@ static vch_rc palette_new(vch_state_t *s, column_t *c, const vch_palette_value_t
     VCH_TRY(ST_SET(s, &key, vch_palette_put, set, err));
     if (i > c->palette_n) VCH_TRY(palette_count_put(s, c, i, err));
     if (st_log_undo(s, &u) != VCH_OK) return no_memory(err);
-    if (i <= c->palette_n) palette_unlink(c, i);
-    else c->palette_n = i;
+    if (i <= c->palette_n)
+        palette_unlink(c, i);
+    else
+        c->palette_n = i;
     c->palette[i] = *set;
     palette_link(c, i);
     *ret = i;
@@ -309,8 +312,7 @@ static vch_rc load_indices(vch_state_t *s, column_t *c, size_t number, vch_err_t
 static vch_rc count_refs(column_t *c, vch_err_t *err)
 {
     for (size_t i = 0; i < c->chunks * VCH_CHUNK; i++) {
-        if (c->index[i] > c->palette_n)
-            return vch_fail(err, VCH_ERR_CORRUPT, "a consent index is not in the palette");
+        if (c->index[i] > c->palette_n) return vch_fail(err, VCH_ERR_CORRUPT, "a consent index is not in the palette");
         c->refs[c->index[i]]++;
     }
     return VCH_OK;

@@ -21,7 +21,8 @@ vch_rc rule_terms(apply_t *a, const vch_statement_t *st, const vch_hash_t *leaf,
     if (!terms) return vch_fail(a->err, VCH_ERR_MEMORY, "out of memory");
     VCH_TRY(vch_terms_read(terms, document, a->s->purposes, a->s->processings, a->err));
     vch_state_key_t key = vch_key_id('t', terms->hash.b);
-    if (st_has(a->s, &key, &rc, a->err)) return vch_fail(a->err, VCH_ERR_CONFLICT, "these terms are registered already");
+    if (st_has(a->s, &key, &rc, a->err))
+        return vch_fail(a->err, VCH_ERR_CONFLICT, "these terms are registered already");
     VCH_TRY(rc);
     return st_set(a->s, &key, document, a->err);
 }
@@ -156,7 +157,8 @@ static vch_rc add_to_set(const change_t *c, vch_palette_value_t *set)
     size_t i = place_of(set, &c->terms);
     if (!is_at(set, i, &c->terms)) {
         if (set->items == VCH_PALETTE_SET_MAX)
-            return vch_fail(c->a->err, VCH_ERR_LIMIT, "a subject has at most %u consents in force", VCH_PALETTE_SET_MAX);
+            return vch_fail(c->a->err, VCH_ERR_LIMIT, "a subject has at most %u consents in force",
+                            VCH_PALETTE_SET_MAX);
         memmove(&set->item[i + 1], &set->item[i], (set->items - i) * sizeof set->item[0]);
         set->items++;
     }

@@ -13,7 +13,8 @@ static vch_rc names_differ(apply_t *a, vch_slice_t fields, uint64_t key, bool st
         VCH_TRY(structs ? vch_field_bytes(item, VCH_F_COLUMN_NAME, &name) : vch_item_bytes(item, &name));
         inner = outer;
         while (vch_list_next(&inner, &other_item) == VCH_OK) {
-            VCH_TRY(structs ? vch_field_bytes(other_item, VCH_F_COLUMN_NAME, &other) : vch_item_bytes(other_item, &other));
+            VCH_TRY(structs ? vch_field_bytes(other_item, VCH_F_COLUMN_NAME, &other)
+                            : vch_item_bytes(other_item, &other));
             if (vch_slice_eq(name, other))
                 return vch_fail(a->err, VCH_ERR_CONFLICT, "two %s have the same name \"%.*s\"", what, (int)name.n,
                                 (const char *)name.p);
@@ -33,8 +34,7 @@ static vch_rc groups_exist(apply_t *a, vch_slice_t fields, uint64_t groups)
         if (group >= groups) return vch_fail(a->err, VCH_ERR_REFERENCE, "a column is in a group that is not there");
     }
     vch_rc rc = vch_field_uint(fields, VCH_F_DATASET_LABEL, &group);
-    if (rc == VCH_OK && group >= groups)
-        return vch_fail(a->err, VCH_ERR_REFERENCE, "the label group is not there");
+    if (rc == VCH_OK && group >= groups) return vch_fail(a->err, VCH_ERR_REFERENCE, "the label group is not there");
     return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;
 }
 
@@ -81,8 +81,9 @@ vch_rc rule_subjects(apply_t *a, const vch_statement_t *st, const vch_hash_t *le
     if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND) return rc;
     if (list.n % 4) return vch_fail(a->err, VCH_ERR_FORMAT, "a list of subjects is a run of 4-byte numbers");
     if (offset * 4 != staged.n)
-        return vch_fail(a->err, VCH_ERR_CONFLICT, "pieces of subjects come in order: %zu are there, this one begins at %llu",
-                        staged.n / 4, (unsigned long long)offset);
+        return vch_fail(a->err, VCH_ERR_CONFLICT,
+                        "pieces of subjects come in order: %zu are there, this one begins at %llu", staged.n / 4,
+                        (unsigned long long)offset);
     if (staged.n + list.n > 4u * VCH_EXTENT_ROWS_MAX)
         return vch_fail(a->err, VCH_ERR_LIMIT, "an extent has at most %u rows", VCH_EXTENT_ROWS_MAX);
     uint8_t *joined = vch_arena_alloc(&a->s->scratch, staged.n + list.n);
@@ -109,8 +110,7 @@ static vch_rc check_previous(version_t *w)
     vch_rc rc = vch_field_fixed(w->fields, VCH_F_VERSION_PREVIOUS, w->v.previous.b, 32);
     if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND) return rc;
     w->v.has_previous = rc == VCH_OK;
-    if (w->v.has_previous != w->head.has_latest ||
-        (w->v.has_previous && !vch_id_eq(&w->v.previous, &w->head.latest)))
+    if (w->v.has_previous != w->head.has_latest || (w->v.has_previous && !vch_id_eq(&w->v.previous, &w->head.latest)))
         return vch_fail(w->a->err, VCH_ERR_CONFLICT, "a version names the dataset's latest version as its previous");
     if (!w->v.has_previous) return VCH_OK;
     vch_slice_t bits;
@@ -133,7 +133,8 @@ static vch_rc add_subjects(version_t *w)
     if (first != w->head.subjects)
         return vch_fail(w->a->err, VCH_ERR_CONFLICT, "new subjects begin at %u, not %llu", w->head.subjects,
                         (unsigned long long)first);
-    if (first + count > UINT32_MAX) return vch_fail(w->a->err, VCH_ERR_LIMIT, "a dataset has at most 2^32 - 1 subjects");
+    if (first + count > UINT32_MAX)
+        return vch_fail(w->a->err, VCH_ERR_LIMIT, "a dataset has at most 2^32 - 1 subjects");
     v.count = (uint32_t)count;
     w->head.subjects = (uint32_t)(first + count);
     vch_state_key_t key = vch_key_id_u32('s', w->dataset.b, (uint32_t)first);
@@ -153,7 +154,8 @@ static vch_rc listed_subjects_fit(version_t *w, const vch_extent_value_t *e)
         return vch_fail(w->a->err, VCH_ERR_COMMITMENT, "the extent's subjects are not those that its version names");
     for (size_t i = 0; i < list.n; i += 4)
         if (vch_get_u32(list.p + i) >= w->head.subjects)
-            return vch_fail(w->a->err, VCH_ERR_REFERENCE, "row %zu belongs to a subject that is not in the dataset", i / 4);
+            return vch_fail(w->a->err, VCH_ERR_REFERENCE, "row %zu belongs to a subject that is not in the dataset",
+                            i / 4);
     return VCH_OK;
 }
 
@@ -232,8 +234,10 @@ static vch_rc extent_place(version_t *w, uint32_t number, size_t *ret_at, uint32
         vch_extent_value_t e;
         VCH_TRY(st_get(w->a->s, &key, &bytes, w->a->err));
         VCH_TRY(vch_extent_get(&e, bytes));
-        if (i < number) *ret_at += vch_set_bytes(e.count);
-        else *ret_rows = e.count;
+        if (i < number)
+            *ret_at += vch_set_bytes(e.count);
+        else
+            *ret_rows = e.count;
     }
     return VCH_OK;
 }
@@ -254,7 +258,8 @@ static vch_rc change_bits(version_t *w, vch_slice_t item)
     VCH_TRY(vch_field_uint(item, VCH_F_BITLEAF_EXTENT, &extent));
     VCH_TRY(vch_field_uint(item, VCH_F_BITLEAF_LEAF, &leaf));
     VCH_TRY(vch_field_fixed(item, VCH_F_BITLEAF_BITS, bits, sizeof bits));
-    if (extent >= w->head.extents) return vch_fail(w->a->err, VCH_ERR_REFERENCE, "a bitmap leaf of an extent that is not there");
+    if (extent >= w->head.extents)
+        return vch_fail(w->a->err, VCH_ERR_REFERENCE, "a bitmap leaf of an extent that is not there");
     VCH_TRY(extent_place(w, (uint32_t)extent, &at, &rows));
     if (leaf * 2048 >= rows) return vch_fail(w->a->err, VCH_ERR_REFERENCE, "a bitmap leaf beyond the extent's rows");
     if (!padding_clear(bits, rows - (uint32_t)leaf * 2048))

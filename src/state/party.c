@@ -84,8 +84,7 @@ vch_rc rule_party(apply_t *a, const vch_statement_t *st, const vch_hash_t *leaf,
     (void)leaf;
     bool registrar;
     VCH_TRY(is_registrar(a, &registrar));
-    if (!registrar)
-        return vch_fail(a->err, VCH_ERR_ROLE, "only a registrar named in genesis may register a party");
+    if (!registrar) return vch_fail(a->err, VCH_ERR_ROLE, "only a registrar named in genesis may register a party");
     return register_party(a, st->fields, object);
 }
 

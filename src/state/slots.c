@@ -6,7 +6,10 @@
 
 static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "out of memory"); }
 
-static size_t bucket_of(const vch_state_t *s, vch_slice_t key) { return vch_crc32c(0, key.p, key.n) & (s->buckets - 1); }
+static size_t bucket_of(const vch_state_t *s, vch_slice_t key)
+{
+    return vch_crc32c(0, key.p, key.n) & (s->buckets - 1);
+}
 
 static vch_rc grow_buckets(vch_state_t *s, vch_err_t *err)
 {
@@ -137,10 +140,18 @@ void st_rollback(vch_state_t *s)
     while (s->undos) {
         const undo_t *u = &s->undo[--s->undos];
         switch (u->kind) {
-        case UNDO_SLOT: undo_slot(u); break;
-        case UNDO_CELL: st_undo_cell(s, u); break;
-        case UNDO_PALETTE: st_undo_palette(u); break;
-        case UNDO_SUBJECTS: u->column->subjects = u->number; break;
+        case UNDO_SLOT:
+            undo_slot(u);
+            break;
+        case UNDO_CELL:
+            st_undo_cell(s, u);
+            break;
+        case UNDO_PALETTE:
+            st_undo_palette(u);
+            break;
+        case UNDO_SUBJECTS:
+            u->column->subjects = u->number;
+            break;
         }
     }
 }

@@ -52,12 +52,12 @@ VCH_MUST_USE vch_rc vch_state_open(vch_state_t **ret, vch_kv_t *, vch_err_t *);
 void vch_state_free(vch_state_t *);
 
 typedef struct {
-    uint64_t applied;    /* leaves of the log taken in */
-    uint64_t height;     /* blocks closed */
-    vch_hash_t root;     /* after the last closed block */
-    vch_hash_t network;  /* zeros before genesis */
-    vch_time_t time;     /* of the last block, open or closed */
-    vch_hash_t last_commit; /* leaf hash of the last state-commit */
+    uint64_t applied;                /* leaves of the log taken in */
+    uint64_t height;                 /* blocks closed */
+    vch_hash_t root;                 /* after the last closed block */
+    vch_hash_t network;              /* zeros before genesis */
+    vch_time_t time;                 /* of the last block, open or closed */
+    vch_hash_t last_commit;          /* leaf hash of the last state-commit */
     uint64_t open_first, open_count; /* the open block's leaves so far */
 } vch_state_info_t;
 void vch_state_info(const vch_state_t *, vch_state_info_t *ret);
@@ -108,8 +108,8 @@ VCH_MUST_USE vch_rc vch_state_chunk(vch_state_t *, const vch_id_t *dataset, uint
 /* What a request would get now: the bitmap over the version's extents, its
  * count, and the rule (the commonest denial when nothing is permitted). */
 VCH_MUST_USE vch_rc vch_state_permitted(vch_state_t *, const vch_id_t *version, const vch_id_t *party,
-                                        vch_slice_t purpose, vch_slice_t processing, vch_time_t now, vch_buf_t *ret_bits,
-                                        uint64_t *ret_count, vch_rule_t *ret_rule, vch_err_t *);
+                                        vch_slice_t purpose, vch_slice_t processing, vch_time_t now,
+                                        vch_buf_t *ret_bits, uint64_t *ret_count, vch_rule_t *ret_rule, vch_err_t *);
 /* Every state key with this first byte, with its value (saved ones and new). */
 VCH_MUST_USE vch_rc vch_state_each(vch_state_t *, char tag, vch_kv_fn, void *ctx);
 

@@ -88,8 +88,8 @@ struct vch_state {
     vch_smt_proof_t *proof; /* of the value being loaded */
     vch_arena_t scratch;
     vch_buf_t expected; /* outcome that replay must find next */
-    vch_buf_t page;   /* a page or blob just loaded */
-    vch_buf_t value;  /* a value being encoded */
+    vch_buf_t page;     /* a page or blob just loaded */
+    vch_buf_t value;    /* a value being encoded */
 };
 
 /* What apply works on. */
@@ -163,8 +163,7 @@ vch_rc rule_remedy(apply_t *, const vch_statement_t *, const vch_hash_t *, const
 
 /* Encode a value with its put function into s->value and set it. */
 #define ST_SET(s, key, put, v, err)                                                                                    \
-    (vch_buf_clear(&(s)->value), put(&(s)->value, v) != VCH_OK                                                         \
-                                     ? vch_fail(err, VCH_ERR_MEMORY, "out of memory")                                  \
-                                     : st_set(s, key, vch_buf_slice(&(s)->value), err))
+    (vch_buf_clear(&(s)->value), put(&(s)->value, v) != VCH_OK ? vch_fail(err, VCH_ERR_MEMORY, "out of memory")        \
+                                                               : st_set(s, key, vch_buf_slice(&(s)->value), err))
 
 #endif

@@ -15,7 +15,7 @@ typedef struct {
     vch_kv_t kv;
     MDB_env *env;
     MDB_dbi dbi;
-    MDB_txn *txn; /* the open batch */
+    MDB_txn *txn;    /* the open batch */
     pthread_t owner; /* of the batch: sees its own puts */
     size_t map;
 } lmdb_kv_t;
@@ -52,8 +52,7 @@ static vch_rc lmdb_begin(vch_kv_t *kv, vch_err_t *err)
     lmdb_kv_t *k = (lmdb_kv_t *)kv;
     if (k->txn) return vch_fail(err, VCH_ERR_CONFLICT, "index: a batch is open already");
     int e = mdb_txn_begin(k->env, NULL, 0, &k->txn);
-    if (e == MDB_MAP_RESIZED && (e = mdb_env_set_mapsize(k->env, 0)) == 0)
-        e = mdb_txn_begin(k->env, NULL, 0, &k->txn);
+    if (e == MDB_MAP_RESIZED && (e = mdb_env_set_mapsize(k->env, 0)) == 0) e = mdb_txn_begin(k->env, NULL, 0, &k->txn);
     if (e) {
         k->txn = NULL;
         return fail_mdb(err, e, "begin");
@@ -133,8 +132,8 @@ static void lmdb_close(vch_kv_t *kv)
     vch_free(k);
 }
 
-static const vch_kv_ops_t lmdb_ops = {lmdb_get, lmdb_begin, lmdb_put,   lmdb_commit,
-                                      lmdb_abort, lmdb_each, lmdb_clear, lmdb_close};
+static const vch_kv_ops_t lmdb_ops = {lmdb_get,   lmdb_begin, lmdb_put,   lmdb_commit,
+                                      lmdb_abort, lmdb_each,  lmdb_clear, lmdb_close};
 
 static int open_env(lmdb_kv_t *k, const char *path, bool read_only)
 {

@@ -87,13 +87,13 @@ static void statements_are_checked_field_by_field(void **state)
     static const struct {
         const char *hex, *why;
     } bad[] = {
-        {"83500102030405060708090a0b0c0d0e0f10183fa0", "unknown"},                /* kind 63 */
-        {"83500102030405060708090a0b0c0d0e0f101839a0", "missing"},                /* remedy without fields */
-        {"834f0102030405060708090a0b0c0d0e0f1839a0", "salt"},                     /* 15 bytes of salt */
-        {"83500102030405060708090a0b0c0d0e0f101839a101f6", "missing"},            /* field 0 is not there */
-        {"83500102030405060708090a0b0c0d0e0f101839a1004100", "outside"},          /* an id of one byte */
-        {"83500102030405060708090a0b0c0d0e0f101839a10000", "wrong type"},         /* an id that is a number */
-        {"83500102030405060708090a0b0c0d0e0f101839bf", "deterministic"},          /* indefinite length */
+        {"83500102030405060708090a0b0c0d0e0f10183fa0", "unknown"},        /* kind 63 */
+        {"83500102030405060708090a0b0c0d0e0f101839a0", "missing"},        /* remedy without fields */
+        {"834f0102030405060708090a0b0c0d0e0f1839a0", "salt"},             /* 15 bytes of salt */
+        {"83500102030405060708090a0b0c0d0e0f101839a101f6", "missing"},    /* field 0 is not there */
+        {"83500102030405060708090a0b0c0d0e0f101839a1004100", "outside"},  /* an id of one byte */
+        {"83500102030405060708090a0b0c0d0e0f101839a10000", "wrong type"}, /* an id that is a number */
+        {"83500102030405060708090a0b0c0d0e0f101839bf", "deterministic"},  /* indefinite length */
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         uint8_t bytes[64];
@@ -155,7 +155,8 @@ static void unsigned_leaves_come_back(void **state)
 static void decisions_come_back(void **state)
 {
     (void)state;
-    vch_decision_t d = {{1}, 17, {55}, {{2}}, {{3}}, vch_str("\"benign\""), {vch_str("score"), vch_str("age")}, 2}, back;
+    vch_decision_t d = {{1}, 17, {55}, {{2}}, {{3}}, vch_str("\"benign\""), {vch_str("score"), vch_str("age")}, 2},
+                   back;
     vch_buf_t b;
     vch_buf_init(&b, 8192);
     KIT_OK(vch_decision_put(&b, &d));
@@ -181,9 +182,10 @@ static void sequences_slide(void **state)
     for (int i = 0; i < 20000; i++) {
         seed = seed * 6364136223846793005u + 1;
         uint64_t n = (seed >> 33) % 600;
-        vch_rc expected = n == 0 ? VCH_ERR_REPLAY
-                          : n > high + 256 ? VCH_ERR_LIMIT
-                          : (n <= high && (high - n >= 256 || used[n])) ? VCH_ERR_REPLAY : VCH_OK;
+        vch_rc expected = n == 0                                        ? VCH_ERR_REPLAY
+                          : n > high + 256                              ? VCH_ERR_LIMIT
+                          : (n <= high && (high - n >= 256 || used[n])) ? VCH_ERR_REPLAY
+                                                                        : VCH_OK;
         assert_int_equal(vch_sequences_take(&w, n), expected);
         if (expected != VCH_OK) continue;
         used[n] = true;
@@ -256,14 +258,20 @@ static void cddl_value(vch_buf_t *b, const vch_field_t *f)
 {
     unsigned long long lo = f->min, hi = f->max;
     switch (f->type) {
-    case VCH_T_UINT: KIT_OK(lo == hi ? vch_buf_printf(b, "%llu", lo) : vch_buf_printf(b, "%llu..%llu", lo, hi)); break;
-    case VCH_T_BOOL: KIT_OK(vch_buf_printf(b, "bool")); break;
+    case VCH_T_UINT:
+        KIT_OK(lo == hi ? vch_buf_printf(b, "%llu", lo) : vch_buf_printf(b, "%llu..%llu", lo, hi));
+        break;
+    case VCH_T_BOOL:
+        KIT_OK(vch_buf_printf(b, "bool"));
+        break;
     case VCH_T_BYTES:
     case VCH_T_TEXT:
         KIT_OK(vch_buf_printf(b, "%s .size ", f->type == VCH_T_TEXT ? "tstr" : "bstr"));
         KIT_OK(lo == hi ? vch_buf_printf(b, "%llu", lo) : vch_buf_printf(b, "(%llu..%llu)", lo, hi));
         break;
-    case VCH_T_STRUCT: cddl_struct(b, f->sub, f->subs); break;
+    case VCH_T_STRUCT:
+        cddl_struct(b, f->sub, f->subs);
+        break;
     case VCH_T_LIST:
         KIT_OK(vch_buf_printf(b, "[%llu*%llu ", lo, hi));
         cddl_value(b, f->sub);

@@ -134,7 +134,10 @@ static void thousands_of_keys_stay(bool memory)
         assert_int_equal(vch_kv_commit(b.kv, NULL), VCH_OK);
     }
     for (int i = 0; i < 2000; i++) {
-        int round = i >= 3 && (i - 3) % 4 == 0 ? 3 : i >= 2 && (i - 2) % 3 == 0 ? 2 : i >= 1 && (i - 1) % 2 == 0 ? 1 : 0;
+        int round = i >= 3 && (i - 3) % 4 == 0   ? 3
+                    : i >= 2 && (i - 2) % 3 == 0 ? 2
+                    : i >= 1 && (i - 1) % 2 == 0 ? 1
+                                                 : 0;
         char expected[32];
         snprintf(key, sizeof key, "key-%d", i * 7919 % 2000);
         snprintf(expected, sizeof expected, "%d/%d", round, i);
@@ -144,12 +147,36 @@ static void thousands_of_keys_stay(bool memory)
     close_box(&b);
 }
 
-static void memory_batches(void **s) { (void)s; batches_are_all_or_nothing(true); }
-static void lmdb_batches(void **s) { (void)s; batches_are_all_or_nothing(false); }
-static void memory_walks(void **s) { (void)s; walks_are_ordered_and_prefixed(true); }
-static void lmdb_walks(void **s) { (void)s; walks_are_ordered_and_prefixed(false); }
-static void memory_thousands(void **s) { (void)s; thousands_of_keys_stay(true); }
-static void lmdb_thousands(void **s) { (void)s; thousands_of_keys_stay(false); }
+static void memory_batches(void **s)
+{
+    (void)s;
+    batches_are_all_or_nothing(true);
+}
+static void lmdb_batches(void **s)
+{
+    (void)s;
+    batches_are_all_or_nothing(false);
+}
+static void memory_walks(void **s)
+{
+    (void)s;
+    walks_are_ordered_and_prefixed(true);
+}
+static void lmdb_walks(void **s)
+{
+    (void)s;
+    walks_are_ordered_and_prefixed(false);
+}
+static void memory_thousands(void **s)
+{
+    (void)s;
+    thousands_of_keys_stay(true);
+}
+static void lmdb_thousands(void **s)
+{
+    (void)s;
+    thousands_of_keys_stay(false);
+}
 
 static void a_damaged_file_is_refused(void **s)
 {
@@ -170,8 +197,12 @@ static void a_damaged_file_is_refused(void **s)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(memory_batches), cmocka_unit_test(lmdb_batches),     cmocka_unit_test(memory_walks),
-        cmocka_unit_test(lmdb_walks),     cmocka_unit_test(memory_thousands), cmocka_unit_test(lmdb_thousands),
+        cmocka_unit_test(memory_batches),
+        cmocka_unit_test(lmdb_batches),
+        cmocka_unit_test(memory_walks),
+        cmocka_unit_test(lmdb_walks),
+        cmocka_unit_test(memory_thousands),
+        cmocka_unit_test(lmdb_thousands),
         cmocka_unit_test(a_damaged_file_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

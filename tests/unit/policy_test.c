@@ -172,9 +172,12 @@ static void every_small_case(void **state)
                 for (int i = 0; i < 2; i++) {
                     bool pc = ps[i] < 0 || below(&purposes, p, (unsigned)ps[i]);
                     bool gc = gs[i] < 0 || below(&processings, g, (unsigned)gs[i]);
-                    bool pt = pc || below(&purposes, (unsigned)ps[i], p), gt = gc || below(&processings, (unsigned)gs[i], g);
-                    if (fs[i]) forbid |= pt && gt;
-                    else permit |= pc && gc;
+                    bool pt = pc || below(&purposes, (unsigned)ps[i], p),
+                         gt = gc || below(&processings, (unsigned)gs[i], g);
+                    if (fs[i])
+                        forbid |= pt && gt;
+                    else
+                        permit |= pc && gc;
                 }
                 vch_request_t r = {.purpose = p, .processing = g, .now = {9}};
                 assert_int_equal(decide(&set, &r).permit, permit && !forbid);
@@ -243,12 +246,9 @@ static void rows_follow_the_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_rule_has_its_say),
-        cmocka_unit_test(forbid_wins_and_reaches_broader_requests),
-        cmocka_unit_test(subsumption_is_what_parents_say),
-        cmocka_unit_test(every_small_case),
-        cmocka_unit_test(documents_are_read_strictly),
-        cmocka_unit_test(rows_follow_the_table),
+        cmocka_unit_test(each_rule_has_its_say),           cmocka_unit_test(forbid_wins_and_reaches_broader_requests),
+        cmocka_unit_test(subsumption_is_what_parents_say), cmocka_unit_test(every_small_case),
+        cmocka_unit_test(documents_are_read_strictly),     cmocka_unit_test(rows_follow_the_table),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

@@ -21,7 +21,7 @@
         vch_state_info((w)->state, &b_);                                                                               \
         assert_int_equal(a_.applied, b_.applied);                                                                      \
         assert_true((w)->err.text[0] != 0);                                                                            \
-        /* an innocent entry after it gives the same root as without it */                                            \
+        /* an innocent entry after it gives the same root as without it */                                             \
         assert_int_equal(world_same_after(w, &before_), 1);                                                            \
     } while (0)
 
@@ -112,16 +112,18 @@ static void keys_rotate_and_promises_bind(void **state)
     vch_signer_t *second = kit_signer(50, VCH_ALG_ED25519), *third = kit_signer(51, VCH_ALG_ED25519);
     vch_hash_t promise;
     vch_sha256(&promise, vch_signer_public(third)->b, vch_signer_public(third)->n);
-    REFUSED(w, world_say(w, 2, VCH_KIND_PARTY_KEY, key_fields(&w->party_id[1], VCH_KEY_ADD, second, NULL)), VCH_ERR_ROLE);
+    REFUSED(w, world_say(w, 2, VCH_KIND_PARTY_KEY, key_fields(&w->party_id[1], VCH_KEY_ADD, second, NULL)),
+            VCH_ERR_ROLE);
     REFUSED(w, world_say(w, 1, VCH_KIND_PARTY_KEY, key_fields(&w->party_id[1], VCH_KEY_REVOKE, w->party[1], NULL)),
             VCH_ERR_CONFLICT);
     assert_int_equal(world_say(w, 1, VCH_KIND_PARTY_KEY, key_fields(&w->party_id[1], VCH_KEY_ADD, second, &promise)),
                      VCH_OK);
     vch_signer_t *other = kit_signer(52, VCH_ALG_ED25519);
     REFUSED(w, world_say(w, 1, VCH_KIND_PARTY_KEY, key_fields(&w->party_id[1], VCH_KEY_ADD, other, NULL)), VCH_ERR_KEY);
-    assert_int_equal(world_say(w, 1, VCH_KIND_PARTY_KEY, key_fields(&w->party_id[1], VCH_KEY_ADD, third, NULL)), VCH_OK);
-    assert_int_equal(world_say(w, 0, VCH_KIND_PARTY_KEY, key_fields(&w->party_id[1], VCH_KEY_REVOKE, w->party[1], NULL)),
+    assert_int_equal(world_say(w, 1, VCH_KIND_PARTY_KEY, key_fields(&w->party_id[1], VCH_KEY_ADD, third, NULL)),
                      VCH_OK);
+    assert_int_equal(
+        world_say(w, 0, VCH_KIND_PARTY_KEY, key_fields(&w->party_id[1], VCH_KEY_REVOKE, w->party[1], NULL)), VCH_OK);
     REFUSED(w, world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING), VCH_ERR_KEY); /* the old key is dead */
     vch_signer_free(w->party[1]);
     w->party[1] = second;
@@ -326,8 +328,13 @@ static void an_old_consent_cannot_be_replayed(void **state)
     (void)state;
     world_t *w = world_new(10);
     vch_signer_t *key = world_owner(3);
-    say_t s = {.subject = 3, .serial = 1, .terms = &w->terms[0], .until = WORLD_FOREVER, .how = VCH_HOW_OWNER,
-               .key = key, .proof = true};
+    say_t s = {.subject = 3,
+               .serial = 1,
+               .terms = &w->terms[0],
+               .until = WORLD_FOREVER,
+               .how = VCH_HOW_OWNER,
+               .key = key,
+               .proof = true};
     assert_int_equal(world_say(w, 2, VCH_KIND_CONSENT, world_statement(w, VCH_KIND_CONSENT, &s)), VCH_OK);
     w->serial[3] = 1;
     REFUSED(w, world_say(w, 2, VCH_KIND_CONSENT, world_statement(w, VCH_KIND_CONSENT, &s)), VCH_ERR_REPLAY);
@@ -344,8 +351,13 @@ static void only_the_subjects_key_speaks_for_it(void **state)
     (void)state;
     world_t *w = world_new(10);
     vch_signer_t *wrong = world_owner(4);
-    say_t s = {.subject = 3, .serial = 1, .terms = &w->terms[0], .until = WORLD_FOREVER, .how = VCH_HOW_OWNER,
-               .key = wrong, .proof = true};
+    say_t s = {.subject = 3,
+               .serial = 1,
+               .terms = &w->terms[0],
+               .until = WORLD_FOREVER,
+               .how = VCH_HOW_OWNER,
+               .key = wrong,
+               .proof = true};
     REFUSED(w, world_say(w, 2, VCH_KIND_CONSENT, world_statement(w, VCH_KIND_CONSENT, &s)), VCH_ERR_KEY);
     s.proof = false;
     REFUSED(w, world_say(w, 2, VCH_KIND_CONSENT, world_statement(w, VCH_KIND_CONSENT, &s)), VCH_ERR_KEY);

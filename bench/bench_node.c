@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Through the public API: one durable transaction, and the verification of a
+ * bundle with 10,000 decisions. */
+#include <fcntl.h>
+#include <sodium.h>
+#include <unistd.h>
+
+#include "bench.h"
+#include "vouchsafe/verify.h"
+#include "vouchsafe/vouchsafe.h"
+
+#define TURNS 300
+
+static void die(const char *what, const vch_err_t *err)
+{
+    fprintf(stderr, "bench: %s: %s\n", what, err->text);
+    exit(1);
+}
+
+#define MUST(call)                                                                                                     \
+    do {                                                                                                               \
+        if ((call) != VCH_OK) die(#call, &err);                                                                        \
+    } while (0)
+
+static vch_ledger_t *fresh_ledger(const char *dir, vch_signer_t **ret_key)
+{
+    vch_err_t err = {0};
+    vch_ledger_t *l;
+    vch_init_t init = {.origin = "bench.example/ledger", .operator_name = "bench"};
+    MUST(vch_ledger_init(dir, &init, &err));
+    MUST(vch_ledger_open(&l, dir, 0, &err));
+    MUST(vch_identity_load(l, "bench", NULL, ret_key, &err));
+    return l;
+}
+
+/* ---- one durable transaction: sign, apply, sync --------------------------------- */
+
+typedef struct {
+    const char *dir;
+    vch_ledger_t *ledger;
+    vch_signer_t *key;
+    int number;
+} one_t;
+
+static double submit_one(void *ctx)
+{
+    one_t *o = ctx;
+    vch_err_t err = {0};
+    double took[TURNS];
+    for (int i = 0; i < TURNS; i++) {
+        char json[256];
+        vch_hash_t hash;
+        vch_receipt_t receipt;
+        int n = snprintf(json, sizeof json,
+                         "{\"title\":\"terms %d\",\"effect\":\"permit\",\"recipients\":[],\"purposes\":[],"
+                         "\"processings\":[]}",
+                         o->number++);
+        double start = bench_now();
+        MUST(vch_terms_add(o->ledger, o->key, json, (size_t)n, &hash, &receipt, &err));
+        took[i] = bench_now() - start;
+    }
+    return 1e6 * bench_median(took, TURNS);
+}
+
+/* What can't be avoided: one synced write, one signature made, one checked. */
+static double sync_and_verify(void *ctx)
+{
+    one_t *o = ctx;
+    char path[1200];
+    uint8_t page[512] = {1}, pub[32], secret[64], sig[64];
+    static uint8_t zeros[1 << 20];
+    double took[TURNS];
+    snprintf(path, sizeof path, "%s/sync-probe", o->dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    if (fd < 0 || write(fd, zeros, sizeof zeros) < 0 || fsync(fd) != 0) exit(1);
+    crypto_sign_keypair(pub, secret);
+    for (int i = 0; i < TURNS; i++) {
+        double start = bench_now();
+        crypto_sign_detached(sig, NULL, page, 200, secret);
+        if (crypto_sign_verify_detached(sig, page, 200, pub) != 0) exit(1);
+        if (pwrite(fd, page, sizeof page, 512 * i) < 0 || fdatasync(fd) != 0) exit(1);
+        took[i] = bench_now() - start;
+    }
+    close(fd);
+    unlink(path);
+    return 1e6 * bench_median(took, TURNS);
+}
+
+void bench_one(const char *dir)
+{
+    char path[1100], command[1300];
+    vch_err_t err = {0};
+    snprintf(path, sizeof path, "%s/vch-bench-one-%d", dir, (int)getpid());
+    one_t o = {.dir = path};
+    o.ledger = fresh_ledger(path, &o.key);
+    double ours[7], floor_us[7];
+    for (int i = 0; i < 7; i++) {
+        floor_us[i] = sync_and_verify(&o);
+        ours[i] = submit_one(&o);
+    }
+    bench_limit("one durable transaction, p50 (limit: sync+sign+verify+20)", "us", bench_median(ours, 7),
+                bench_median(floor_us, 7) + 20);
+    vch_signer_free(o.key);
+    MUST(vch_ledger_close(o.ledger, &err));
+    snprintf(command, sizeof command, "rm -rf '%s'", path);
+    if (system(command) != 0) exit(1);
+}
+
+/* ---- a bundle with 10,000 decisions ------------------------------------------------ */
+
+static char *read_file(const char *path, size_t *ret_n)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f) exit(1);
+    fseek(f, 0, SEEK_END);
+    long n = ftell(f);
+    rewind(f);
+    char *p = malloc((size_t)n + 1);
+    if (!p || fread(p, 1, (size_t)n, f) != (size_t)n) exit(1);
+    p[n] = 0;
+    fclose(f);
+    *ret_n = (size_t)n;
+    return p;
+}
+
+static void hex_id(char out[65], const vch_id_t *id)
+{
+    for (int i = 0; i < 32; i++) snprintf(out + 2 * i, 3, "%02x", id->b[i]);
+}
+
+static void make_bundle(const char *dir, const char *bundle)
+{
+    vch_err_t err = {0};
+    vch_signer_t *key;
+    vch_receipt_t r;
+    char json[400], id[65], path[1200], span[128];
+    uint64_t first, count;
+    vch_ledger_t *l = fresh_ledger(dir, &key);
+    int n = snprintf(json, sizeof json, "{\"digest\":\"%064d\",\"name\":\"imported\"}", 1);
+    MUST(vch_submit_json(l, key, "model", json, (size_t)n, &r, &err));
+    hex_id(id, &r.object);
+    n = snprintf(json, sizeof json, "{\"model\":\"%s\",\"scope\":\"bench\"}", id);
+    MUST(vch_submit_json(l, key, "deployment", json, (size_t)n, &r, &err));
+    hex_id(id, &r.object);
+    snprintf(path, sizeof path, "%s/decisions.jsonl", dir);
+    FILE *f = fopen(path, "wb");
+    if (!f) exit(1);
+    for (int i = 0; i < 10000; i++)
+        fprintf(f, "{\"input\":{\"age\":%d,\"score\":%d},\"output\":\"%s\",\"reasons\":[\"score\"]}\n", i % 90, i,
+                i % 3 ? "yes" : "no");
+    fclose(f);
+    MUST(vch_decisions_log(l, key, id, path, &first, &count, &r, &err));
+    snprintf(span, sizeof span, "%s/0-9999", id);
+    MUST(vch_bundle_make(l, "decision", span, bundle, &err));
+    vch_signer_free(key);
+    MUST(vch_ledger_close(l, &err));
+}
+
+void bench_bundle(const char *dir)
+{
+    char path[1100], bundle[1200], trust[1200], command[1300];
+    vch_err_t err = {0};
+    snprintf(path, sizeof path, "%s/vch-bench-bundle-%d", dir, (int)getpid());
+    snprintf(bundle, sizeof bundle, "%s/all.bundle", path);
+    snprintf(trust, sizeof trust, "%s/trust.policy", path);
+    make_bundle(path, bundle);
+    size_t bundle_n, trust_n, arena_n = 128u << 20;
+    char *b = read_file(bundle, &bundle_n), *t = read_file(trust, &trust_n);
+    void *arena = malloc(arena_n);
+    double took[9];
+    for (int i = 0; i < 9; i++) {
+        vch_report_t report;
+        double start = bench_now();
+        MUST(vch_bundle_verify(&report, (const uint8_t *)b, bundle_n, t, trust_n, NULL, arena, arena_n, &err));
+        took[i] = 1000 * (bench_now() - start);
+        if (report.status != VCH_VERIFY_OK) {
+            fprintf(stderr, "bench: bundle: %s\n", report.detail);
+            exit(1);
+        }
+    }
+    bench_limit("verify a bundle with 10,000 decisions", "ms", bench_median(took, 9), 100);
+    free(arena);
+    free(b);
+    free(t);
+    snprintf(command, sizeof command, "rm -rf '%s'", path);
+    if (system(command) != 0) exit(1);
+}
