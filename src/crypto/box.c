@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A box under a passphrase: Argon2id13 and XChaCha20-Poly1305 (libsodium). */
+/* A box under a passphrase: Argon2id13 and XChaCha20-Poly1305 (libsodium).
+ * All that stands before the ciphertext is associated data.  A wrong
+ * passphrase and a damaged box look the same; both are ERR_KEY. */
 #include <sodium.h>
 
 #include "crypto/keys.h"
@@ -30,8 +32,8 @@ vch_rc vch_box_seal(vch_buf_t *ret, vch_slice_t plain, const char *passphrase, c
         memcpy(to, magic, 8);
         memcpy(to + 8, salt, 16);
         memcpy(to + 24, nonce, 24);
-        if (crypto_aead_xchacha20poly1305_ietf_encrypt(to + HEAD, NULL, plain.p, plain.n, to, HEAD, NULL, nonce,
-                                                       key) != 0)
+        if (crypto_aead_xchacha20poly1305_ietf_encrypt(to + HEAD, NULL, plain.p, plain.n, to, HEAD, NULL, nonce, key) !=
+            0)
             rc = VCH_ERR_INTERNAL;
     }
     if (rc != VCH_OK) ret->n = at;
@@ -41,7 +43,7 @@ vch_rc vch_box_seal(vch_buf_t *ret, vch_slice_t plain, const char *passphrase, c
 
 vch_rc vch_box_open(void *ret_plain, size_t plain_n, vch_slice_t box, const char *passphrase)
 {
-    if (box.n != HEAD + plain_n + TAG || memcmp(box.p, magic, 8) != 0) return VCH_ERR_FORMAT;
+    if (box.n < HEAD + TAG || box.n - HEAD - TAG != plain_n || memcmp(box.p, magic, 8) != 0) return VCH_ERR_FORMAT;
     uint8_t *key = derive(passphrase, box.p + 8), *plain = vch_secret_alloc(plain_n ? plain_n : 1);
     vch_rc rc = key && plain ? VCH_OK : VCH_ERR_MEMORY;
     if (rc == VCH_OK && crypto_aead_xchacha20poly1305_ietf_decrypt(plain, NULL, NULL, box.p + HEAD, box.n - HEAD, box.p,

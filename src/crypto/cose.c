@@ -3,13 +3,15 @@
  *
  *   d2                        tag 18
  *   84                        array of 4
- *   58 NN  a2 01 <alg> 04 58 20 <key id>     protected header {1: alg, 4: kid}
+ *   58 26  a2 01 <alg> 04 58 20 <key id>     protected header {1: alg, 4: kid}
  *   a0                        empty unprotected header
  *   <bstr payload>
  *   58 40 <signature>
  */
 #include "codec/cbor.h"
 #include "crypto/keys.h"
+
+#define HEADER_LEN 38 /* of the protected header: both algorithms take one byte */
 
 static int cose_alg(vch_alg_t alg) { return alg == VCH_ALG_ED25519 ? VCH_COSE_ED25519 : VCH_COSE_ESP256; }
 
@@ -34,7 +36,7 @@ static vch_rc read_protected(vch_cose_t *c, vch_slice_t header)
 
 vch_rc vch_cose_read(vch_cose_t *ret, vch_slice_t cose)
 {
-    vch_cose_t c = {.alg = 0};
+    vch_cose_t c = {.sig = NULL};
     vch_cbor_t in = vch_cbor_over(cose);
     vch_slice_t header, sig;
     uint64_t count;
@@ -63,34 +65,53 @@ vch_rc vch_cose_to_sign(vch_buf_t *ret, vch_slice_t protected_header, vch_slice_
     return vch_cbor_bytes(ret, payload.p, payload.n);
 }
 
-/* Payloads are some 100 bytes: a fixed buffer spares an allocation per entry. */
-#define TO_SIGN_MAX 1024
+/* Most entries are small: their Sig_structure fits the stack, and only a
+ * larger one costs an allocation. */
+#define SMALL 1024
+#define FRAME 64 /* at least what stands around header and payload */
 
-static vch_rc to_sign_fixed(uint8_t memory[TO_SIGN_MAX], vch_buf_t *ret, const vch_cose_t *c)
+static void scratch_free(vch_buf_t *b, const uint8_t small[SMALL])
 {
-    *ret = (vch_buf_t){memory, 0, TO_SIGN_MAX, TO_SIGN_MAX};
-    return vch_cose_to_sign(ret, c->protected_header, c->payload);
+    if (b->p != small) vch_buf_free(b);
+}
+
+static vch_rc to_sign_scratch(vch_buf_t *ret, uint8_t small[SMALL], vch_slice_t header, vch_slice_t payload)
+{
+    size_t max;
+    if (vch_add_overflows(header.n, payload.n, &max) || vch_add_overflows(max, FRAME, &max)) return VCH_ERR_LIMIT;
+    vch_buf_t b = {small, 0, SMALL, SMALL};
+    if (max > SMALL) vch_buf_init(&b, max);
+    vch_rc rc = vch_cose_to_sign(&b, header, payload);
+    if (rc == VCH_OK)
+        *ret = b;
+    else
+        scratch_free(&b, small);
+    return rc;
 }
 
 vch_rc vch_cose_verify(const vch_cose_t *c, const vch_pubkey_t *key, vch_err_t *err)
 {
-    uint8_t memory[TO_SIGN_MAX];
+    uint8_t small[SMALL];
     vch_buf_t message;
     vch_keyid_t id = vch_pubkey_id(key);
-    if (!vch_keyid_eq(&id, &c->kid) || c->alg != cose_alg(key->alg))
-        return vch_fail(err, VCH_ERR_KEY, "the entry names another key or algorithm");
-    VCH_TRY(to_sign_fixed(memory, &message, c));
-    vch_rc rc = vch_sig_verify(key, c->sig, vch_buf_slice(&message));
+    if (!vch_keyid_eq(&id, &c->kid)) return vch_fail(err, VCH_ERR_KEY, "the entry names another key");
+    if (c->alg != cose_alg(key->alg))
+        return vch_fail(err, VCH_ERR_KEY, "the entry names another algorithm than its key's");
+    vch_rc rc = to_sign_scratch(&message, small, c->protected_header, c->payload);
+    if (rc != VCH_OK) return vch_fail(err, rc, "the entry can't be checked: %s", vch_rc_text(rc));
+    rc = vch_sig_verify(key, c->sig, vch_buf_slice(&message));
+    scratch_free(&message, small);
     return rc == VCH_OK ? rc : vch_fail(err, rc, "the entry's signature does not verify");
 }
 
 vch_rc vch_cose_id(const vch_cose_t *c, vch_id_t *ret)
 {
-    uint8_t memory[TO_SIGN_MAX];
+    uint8_t small[SMALL];
     vch_buf_t message;
     vch_hash_t h;
-    VCH_TRY(to_sign_fixed(memory, &message, c));
+    VCH_TRY(to_sign_scratch(&message, small, c->protected_header, c->payload));
     vch_sha256(&h, message.p, message.n);
+    scratch_free(&message, small);
     memcpy(ret->b, h.b, 32);
     return VCH_OK;
 }
@@ -115,14 +136,26 @@ static vch_rc put_cose(vch_buf_t *ret, vch_slice_t header, vch_slice_t payload, 
     return vch_cbor_bytes(ret, sig, VCH_SIG_LEN);
 }
 
+static vch_rc sign_payload(uint8_t ret[VCH_SIG_LEN], const vch_signer_t *signer, vch_slice_t header,
+                           vch_slice_t payload)
+{
+    uint8_t small[SMALL];
+    vch_buf_t message;
+    VCH_TRY(to_sign_scratch(&message, small, header, payload));
+    vch_rc rc = vch_signer_sign(signer, ret, vch_buf_slice(&message));
+    scratch_free(&message, small);
+    return rc;
+}
+
 vch_rc vch_cose_sign(vch_buf_t *ret, const vch_signer_t *signer, vch_slice_t payload, vch_err_t *err)
 {
-    uint8_t header_bytes[64], memory[TO_SIGN_MAX], sig[VCH_SIG_LEN];
-    vch_buf_t header = {header_bytes, 0, sizeof header_bytes, sizeof header_bytes}, message;
+    uint8_t header_bytes[HEADER_LEN], sig[VCH_SIG_LEN];
+    vch_buf_t header = {header_bytes, 0, HEADER_LEN, HEADER_LEN};
+    size_t before = ret->n;
     vch_rc rc = put_protected(&header, vch_signer_public(signer));
-    vch_cose_t c = {.payload = payload, .protected_header = vch_buf_slice(&header)};
-    if (rc == VCH_OK) rc = to_sign_fixed(memory, &message, &c);
-    if (rc == VCH_OK) rc = vch_signer_sign(signer, sig, vch_buf_slice(&message));
-    if (rc == VCH_OK) rc = put_cose(ret, c.protected_header, payload, sig);
-    return rc == VCH_OK ? rc : vch_fail(err, rc, "the entry can't be signed: %s", vch_rc_text(rc));
+    if (rc == VCH_OK) rc = sign_payload(sig, signer, vch_buf_slice(&header), payload);
+    if (rc == VCH_OK) rc = put_cose(ret, vch_buf_slice(&header), payload, sig);
+    if (rc == VCH_OK) return rc;
+    ret->n = before;
+    return vch_fail(err, rc, "the entry can't be signed: %s", vch_rc_text(rc));
 }
