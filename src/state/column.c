@@ -232,7 +232,7 @@ vch_rc st_chunk(vch_state_t *s, column_t *c, size_t number, chunk_t **ret, vch_e
 
 vch_rc st_cell(vch_state_t *s, column_t *c, uint32_t subject, vch_cell_t *ret, vch_err_t *err)
 {
-    chunk_t *ch;
+    chunk_t *ch = NULL;
     if (subject >= c->subjects)
         return vch_fail(err, VCH_ERR_REFERENCE, "subject %u is not in the dataset, which has %u", subject, c->subjects);
     VCH_TRY(st_chunk(s, c, subject / VCH_CHUNK, &ch, err));

@@ -251,7 +251,7 @@ vch_rc vch_state_chunk(vch_state_t *s, const vch_id_t *dataset, uint32_t chunk, 
                        vch_err_t *err)
 {
     column_t *c;
-    chunk_t *ch;
+    chunk_t *ch = NULL;
     VCH_TRY(st_column(s, dataset, &c, err));
     VCH_TRY(st_chunk(s, c, chunk, &ch, err));
     for (size_t i = 0; i < VCH_CHUNK; i++) vch_cell_get(&ret[i], ch->cell[i]);

@@ -278,7 +278,7 @@ static void pages_do_not_depend_on_the_order(void **state)
     vch_smt_leaf_t leaves[N];
     for (uint32_t i = 0; i < N; i++) leaves[i] = leaf_number(i, i);
     assert_int_equal(tree_update(t, leaves, N), VCH_OK);
-    tree_t *other;
+    tree_t *other = NULL;
     assert_int_equal(tree_open((void **)&other), 0);
     for (size_t i = N; i-- > 0;) assert_int_equal(tree_update(other, &leaves[i], 1), VCH_OK);
     assert_int_equal(other->pages.pages, t->pages.pages);
