@@ -22,6 +22,7 @@
 #include <pthread.h>
 
 #include "base/base.h"
+#include "codec/json.h"
 #include "crypto/keys.h"
 #include "entry/entry.h"
 #include "entry/value.h"
@@ -29,6 +30,8 @@
 #include "port/port.h"
 #include "state/state.h"
 #include "vouchsafe/vouchsafe.h"
+
+typedef struct vch_inside vch_inside_t; /* node_int.h: queue, clock, object map */
 
 struct vch_ledger {
     vch_port_t *port;
@@ -44,12 +47,13 @@ struct vch_ledger {
     char origin[208];
     vch_hash_t network;
     bool kv_in_memory, poisoned;
-    bool wrote;               /* appended since the last checkpoint */
+    bool wrote;                /* appended since the last checkpoint */
     uint64_t block_began_boot; /* boot clock when the open block began here */
     uint64_t wall_at_open, boot_at_open;
-    uint64_t saved_at;         /* log size at the last state save */
-    vch_ledger_info_t opened;  /* notes of opening */
+    uint64_t saved_at;        /* log size at the last state save */
+    vch_ledger_info_t opened; /* notes of opening */
     char identity_default[128];
+    vch_inside_t *in;
 };
 
 /* The same as the public functions, over any port; with the simulated one the
@@ -70,7 +74,8 @@ VCH_MUST_USE vch_rc vch_ledger_write(vch_ledger_t *, const vch_signer_t *, vch_k
                                      size_t n, vch_receipt_t *ret, vch_err_t *);
 
 /* "dir/…" */
-VCH_PRINTF(3, 4) VCH_MUST_USE vch_rc vch_ledger_path(const vch_ledger_t *, char ret[VCH_PATH_MAX], const char *fmt, ...);
+VCH_PRINTF(3, 4)
+VCH_MUST_USE vch_rc vch_ledger_path(const vch_ledger_t *, char ret[VCH_PATH_MAX], const char *fmt, ...);
 
 /* An object by id (hex or unique prefix of at least 8 digits) or by name.
  * `tag` is its state key's: 'd' dataset, 'v' version (NAME, NAME@N), 't' terms
@@ -84,7 +89,8 @@ VCH_MUST_USE vch_rc vch_dataset_fields(vch_ledger_t *, const vch_id_t *dataset, 
 VCH_MUST_USE vch_rc vch_party_of(vch_ledger_t *, const vch_signer_t *, vch_id_t *ret, vch_err_t *);
 /* Leaf index of an object's entry and its statement number: the 'O'-less way,
  * by entry ids of the log (index 'I' holds entry ids; objects are looked up
- * through vch_object_find, which scans the log once and remembers). */
+ * through vch_object_find, which scans the log once and remembers).  Both may
+ * be called between read_begin and read_end, and outside too. */
 VCH_MUST_USE vch_rc vch_object_find(vch_ledger_t *, const vch_id_t *object, uint64_t *ret_index,
                                     uint32_t *ret_statement, vch_err_t *);
 /* The statement itself, copied into the arena. */
@@ -100,6 +106,13 @@ VCH_MUST_USE vch_rc vch_blob_get(vch_ledger_t *, const vch_hash_t *, size_t max,
  * evidence and by vch_models_affected. */
 VCH_MUST_USE vch_rc vch_set_keep(vch_ledger_t *, const vch_hash_t *root, vch_slice_t bits, vch_err_t *);
 VCH_MUST_USE vch_rc vch_set_load(vch_ledger_t *, const vch_hash_t *root, vch_buf_t *ret, vch_err_t *);
+
+/* Fields of a statement from a JSON object and back, by a table of the schema:
+ * bytes in hex, choices and roles by name, a terms document as an object.
+ * ERR_FORMAT names the unknown, missing or wrong member. */
+VCH_MUST_USE vch_rc vch_fields_from_json(vch_buf_t *ret, const vch_field_t *, size_t n, const vch_json_t *object,
+                                         vch_err_t *);
+VCH_MUST_USE vch_rc vch_fields_to_json(vch_buf_t *ret, const vch_field_t *, size_t n, vch_slice_t fields, vch_err_t *);
 
 /* A buffer becomes a caller's text; the buffer is emptied. */
 VCH_MUST_USE vch_rc vch_text_take(vch_text_t *ret, vch_buf_t *);

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the ledger's own files share: the queue of writers, the clock, the
+ * settings, the map of objects, small JSON helpers. */
+#ifndef VCH_NODE_INT_H
+#define VCH_NODE_INT_H
+
+#include "node/node.h"
+
+#define ND_RECORDS_MAX 65536u          /* leaves of one sync group */
+#define ND_GROUP_BYTES_MAX (32u << 20) /* bytes of one sync group, roughly */
+#define ND_SAVE_BYTES (64u << 20)      /* dirty state that is saved at the next block boundary */
+#define ND_SMALL_FILE_MAX (1u << 20)
+#define ND_ENTRY_MARK 0xffffu /* instead of a statement number: the entry itself */
+
+/* One transaction on its way. */
+typedef struct nd_request nd_request_t;
+struct nd_request {
+    nd_request_t *next;         /* in the queue, then in the batch */
+    nd_request_t *next_pending; /* in the sync group that is being filled */
+    const vch_signer_t *signer; /* build: sign with the next sequence number; NULL: signed already */
+    vch_kind_t kind;
+    vch_buf_t *statement; /* build: encoded statements */
+    vch_tx_t tx;
+    vch_prepared_t prepared;
+    vch_arena_t arena;
+    vch_buf_t entry, outcome;
+    uint64_t place; /* of the old one, when `again` */
+    bool again, done;
+    vch_rc rc;
+    vch_err_t err;
+    vch_receipt_t receipt;
+};
+
+/* Where each object and entry stands: open addressing by the id's first eight
+ * bytes; whoever hits recomputes the id. */
+typedef struct {
+    uint64_t prefix, place; /* place = (index << 16 | statement) + 1; 0: free */
+} nd_object_slot_t;
+
+/* An object that people list, in the log's order. */
+typedef struct {
+    vch_id_t id; /* terms: the document's hash */
+    vch_kind_t kind;
+    uint64_t index;
+    uint32_t statement;
+} nd_listed_t;
+
+typedef struct {
+    pthread_mutex_t mutex;
+    nd_object_slot_t *slot;
+    size_t slots, used;
+    nd_listed_t *listed;
+    size_t listed_n, listed_cap;
+    uint64_t scanned; /* leaves of the log */
+} nd_objects_t;
+
+struct vch_inside {
+    pthread_mutex_t queue_mutex;
+    pthread_cond_t queue_moved;
+    nd_request_t *first, *last;
+    bool leader;
+    bool ours; /* the open block was begun here, as leaf … */
+    uint64_t ours_first;
+    uint64_t checkpointed_boot;
+    bool suspect; /* a loaded state value was damaged: rebuild at the next occasion */
+    vch_file_t *state_lock;
+    char keys[VCH_PATH_MAX];
+    uint64_t segment_bytes;
+    nd_objects_t objects;
+};
+
+/* ---- settings (conf.c) ---- */
+vch_rc nd_conf_read(vch_ledger_t *, vch_slice_t text, vch_err_t *);
+extern const char nd_conf_default[];
+
+/* ---- the open directory (open.c) ---- */
+vch_rc nd_format_read(vch_port_t *, const char *dir, vch_hash_t *ret_network, vch_err_t *);
+/* Allocated, settings read; nothing of log or state is open yet. */
+vch_rc nd_ledger_new(vch_ledger_t **ret, vch_port_t *, const char *dir, unsigned flags, vch_err_t *);
+void nd_ledger_free(vch_ledger_t *);
+void nd_note(vch_ledger_t *, const char *fmt, ...) VCH_PRINTF(2, 3);
+/* Forget the derived state and replay the whole log. */
+vch_rc nd_rebuild(vch_ledger_t *, vch_err_t *);
+/* Replay what the log has and the state hasn't. */
+vch_rc nd_catch_up(vch_ledger_t *, vch_err_t *);
+/* Save the state if no other handle reads the index; a refusal is no failure. */
+vch_rc nd_save(vch_ledger_t *, vch_err_t *);
+vch_rc nd_sum_make(vch_port_t *, const char *dir, vch_buf_t *ret, vch_err_t *);
+/* True when state/data.mdb is as it was last saved. */
+bool nd_sum_good(vch_port_t *, const char *dir);
+vch_rc nd_trust_key(vch_port_t *, const char *dir, const char *origin, uint8_t ret_key[32], vch_err_t *);
+
+/* ---- writing (write.c), with the mutex held ---- */
+vch_rc nd_alive(const vch_ledger_t *, vch_err_t *);
+vch_rc nd_enter(vch_ledger_t *, vch_err_t *); /* writer lock, others' tail taken in */
+void nd_leave(vch_ledger_t *);
+vch_rc nd_close_block(vch_ledger_t *, vch_err_t *); /* inside enter … leave; no block open is fine */
+vch_rc nd_checkpoint(vch_ledger_t *, vch_buf_t *ret_note, vch_err_t *); /* inside enter … leave */
+vch_rc nd_checkpoint_text(vch_buf_t *ret, vch_log_t *, const char *origin, const vch_signer_t *, uint64_t size,
+                          vch_err_t *);
+uint64_t nd_now(vch_ledger_t *);
+
+/* ---- the genesis statement (vocabulary.c) ---- */
+vch_rc nd_genesis_fields(vch_buf_t *ret, const vch_init_t *, const vch_signer_t *operator_key);
+
+/* ---- keys (identity.c) ---- */
+vch_rc nd_name_check(const char *name, vch_err_t *);
+vch_rc nd_key_make(vch_port_t *, const char *path, const char *algorithm, const char *passphrase, vch_signer_t **ret,
+                   vch_err_t *);
+vch_rc nd_key_load(vch_port_t *, const char *path, const char *passphrase, vch_signer_t **ret, vch_err_t *);
+
+/* ---- objects (resolve.c) ---- */
+vch_rc nd_objects_refresh(vch_ledger_t *, vch_err_t *);
+void nd_objects_free(vch_ledger_t *);
+
+/* ---- text for people ---- */
+vch_rc nd_put_hex(vch_buf_t *, const void *p, size_t n);       /* quoted */
+vch_rc nd_put_time(vch_buf_t *, const char *name, vch_time_t); /* "name":"ISO-8601","name ms":N */
+vch_rc nd_put_roles(vch_buf_t *, unsigned roles);              /* ["user", …] */
+bool nd_role_get(vch_slice_t name, unsigned *ret);
+
+#endif

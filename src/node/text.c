@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Texts for callers: hex, times, roles. */
+#include "node/node_int.h"
+
+const char *vch_version(void) { return VCH_VERSION_TEXT; }
+
+void vch_text_free(vch_text_t *t)
+{
+    if (!t) return;
+    vch_free(t->p);
+    *t = (vch_text_t){NULL, 0};
+}
+
+vch_rc vch_text_take(vch_text_t *ret, vch_buf_t *b)
+{
+    char *p = vch_alloc(b->n + 1);
+    if (!p) return VCH_ERR_MEMORY;
+    if (b->n) memcpy(p, b->p, b->n);
+    *ret = (vch_text_t){p, b->n};
+    vch_buf_free(b);
+    return VCH_OK;
+}
+
+vch_rc nd_put_hex(vch_buf_t *b, const void *p, size_t n)
+{
+    static const char digit[] = "0123456789abcdef";
+    const uint8_t *from = p;
+    uint8_t *to;
+    VCH_TRY(vch_buf_extend(b, 2 * n + 2, &to));
+    *to++ = '"';
+    for (size_t i = 0; i < n; i++) {
+        *to++ = (uint8_t)digit[from[i] >> 4];
+        *to++ = (uint8_t)digit[from[i] & 15];
+    }
+    *to = '"';
+    return VCH_OK;
+}
+
+/* Days since 1970 to a date of the Gregorian calendar: whole 400-year eras,
+ * years counted from March so that the leap day comes last. */
+static void date_of(uint64_t days, unsigned *year, unsigned *month, unsigned *day)
+{
+    uint64_t z = days + 719468, era = z / 146097, of_era = z % 146097;
+    uint64_t y = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    uint64_t of_year = of_era - (365 * y + y / 4 - y / 100), m = (5 * of_year + 2) / 153;
+    *day = (unsigned)(of_year - (153 * m + 2) / 5 + 1);
+    *month = (unsigned)(m < 10 ? m + 3 : m - 9);
+    *year = (unsigned)(y + era * 400 + (*month <= 2));
+}
+
+vch_rc nd_put_time(vch_buf_t *b, const char *name, vch_time_t t)
+{
+    unsigned year, month, day, of_day = (unsigned)(t.ms % 86400000);
+    date_of(t.ms / 86400000, &year, &month, &day);
+    return vch_buf_printf(b, "\"%s\":\"%04u-%02u-%02uT%02u:%02u:%02u.%03uZ\",\"%s ms\":%llu", name, year, month, day,
+                          of_day / 3600000, of_day / 60000 % 60, of_day / 1000 % 60, of_day % 1000, name,
+                          (unsigned long long)t.ms);
+}
+
+static const char *const roles[] = {"custodian", "user", "node", "trustee", "storage", "witness", "auditor", "owner"};
+
+vch_rc nd_put_roles(vch_buf_t *b, unsigned set)
+{
+    bool first = true;
+    VCH_TRY(vch_buf_u8(b, '['));
+    for (unsigned i = 0; i < 8; i++) {
+        if (!(set >> i & 1)) continue;
+        VCH_TRY(vch_buf_printf(b, "%s\"%s\"", first ? "" : ",", roles[i]));
+        first = false;
+    }
+    return vch_buf_u8(b, ']');
+}
+
+bool nd_role_get(vch_slice_t name, unsigned *ret)
+{
+    for (unsigned i = 0; i < 8; i++)
+        if (vch_slice_eq(name, vch_str(roles[i]))) {
+            *ret = 1u << i;
+            return true;
+        }
+    return false;
+}
