@@ -176,9 +176,9 @@ static vch_rc check_blocks(verify_t *v)
         if (p && c->time.ms < p->time.ms)
             return vfy_stop(v, VCH_V_F_TIME, "the block at %llu is older than that at %llu", AT(l->index),
                             AT(last->index));
-        if (p && (c->first <= last->index || c->height <= p->height))
-            return vfy_stop(v, VCH_V_F_REFERENCE, "the blocks at %llu and %llu overlap", AT(last->index), AT(l->index));
-        if (p && c->height == p->height + 1 && (!vch_hash_eq(&c->previous, &last->hash) || c->first != last->index + 1))
+        bool next = p && c->height == p->height + 1;
+        if ((p && (c->first <= last->index || c->height <= p->height)) ||
+            (next && (!vch_hash_eq(&c->previous, &last->hash) || c->first != last->index + 1)))
             return vfy_stop(v, VCH_V_F_REFERENCE, "the block at %llu does not follow that at %llu", AT(l->index),
                             AT(last->index));
         last = l;
@@ -239,11 +239,11 @@ static vch_rc check_sets(verify_t *v)
     for (size_t i = 0; i < v->sets; i++) {
         vch_hash_t root;
         size_t mark = v->arena->used;
-        vch_rc rc = vch_set_root(&root, v->set[i].bits.p, v->set[i].bits.n, v->arena);
+        vch_rc rc = vch_set_root(&root, v->set[i].bytes.p, v->set[i].bytes.n, v->arena);
         v->arena->used = mark;
         if (rc != VCH_OK) return vfy_no_memory(v);
-        if (!vch_hash_eq(&root, &v->set[i].root))
-            return vfy_stop(v, VCH_V_F_COMMITMENT, "the row set %s", SHORT(&v->set[i].root));
+        if (!vch_hash_eq(&root, &v->set[i].id))
+            return vfy_stop(v, VCH_V_F_COMMITMENT, "the row set %s", SHORT(&v->set[i].id));
         vfy_link(v, "row set %s: its bits lead to its root", SHORT(&root));
     }
     return VCH_OK;
@@ -251,39 +251,36 @@ static vch_rc check_sets(verify_t *v)
 
 /* Some block of the bag holds these indices and cells.  Disclosed data that
  * nothing in the bag speaks of is no lie, but it is not evidence either. */
-static vch_rc check_column(verify_t *v, const vfy_column_t *c)
+static vch_rc check_column(verify_t *v, vfy_column_t *c)
 {
-    uint8_t value[64];
     vch_hash_t flat;
     bool spoken_of = false;
     vch_sha256(&flat, c->flat.p, c->flat.n);
-    memcpy(value, flat.b, 32);
-    memcpy(value + 32, c->cells.b, 32);
+    memcpy(c->value, flat.b, 32);
     vch_state_key_t key = vch_key_id_u32('C', c->dataset.b, (uint32_t)c->chunk);
     for (size_t i = 0; i < v->leaves; i++) {
         const vfy_item_t *it = vfy_find_item(v, v->leaf[i].index, &key);
         spoken_of |= it != NULL;
-        if (it && it->present && vch_slice_eq(it->value, vch_slice(value, sizeof value))) return VCH_OK;
+        if (it && it->present && vch_slice_eq(it->value, vch_slice(c->value, sizeof c->value))) return VCH_OK;
     }
     return vfy_stop(v, spoken_of ? VCH_V_F_COMMITMENT : VCH_V_I_MISSING, "chunk %llu of the consents in dataset %s",
                     AT(c->chunk), SHORT(&c->dataset));
 }
 
-static vch_rc check_subjects(verify_t *v, const vfy_subjects_t *s)
+static vch_rc check_subjects(verify_t *v, const vfy_blob_t *s)
 {
     vch_hash_t hash;
     vch_extent_value_t e;
     bool spoken_of = false;
-    vch_sha256(&hash, s->list.p, s->list.n);
+    vch_sha256(&hash, s->bytes.p, s->bytes.n);
     for (size_t i = 0; i < v->items; i++) {
         const vfy_item_t *it = &v->item[i];
         if (it->key.p[0] != 'e' || !it->present || vch_extent_get(&e, it->value) != VCH_OK) continue;
-        if (!vch_hash_eq(&e.id, &s->extent)) continue;
+        if (!vch_hash_eq(&e.id, &s->id)) continue;
         spoken_of = true;
-        if (!e.contiguous && s->list.n == 4 * (size_t)e.count && vch_hash_eq(&e.subjects_hash, &hash)) return VCH_OK;
+        if (!e.contiguous && s->bytes.n == 4 * (size_t)e.count && vch_hash_eq(&e.subjects_hash, &hash)) return VCH_OK;
     }
-    return vfy_stop(v, spoken_of ? VCH_V_F_COMMITMENT : VCH_V_I_MISSING, "the subjects of extent %s",
-                    SHORT(&s->extent));
+    return vfy_stop(v, spoken_of ? VCH_V_F_COMMITMENT : VCH_V_I_MISSING, "the subjects of extent %s", SHORT(&s->id));
 }
 
 vch_rc vfy_check(verify_t *v)

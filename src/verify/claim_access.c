@@ -2,13 +2,6 @@
 /* "This request was decided so": the request, and its outcome in the next leaf. */
 #include "verify/verify_impl.h"
 
-static vch_rc read_request(const vfy_statement_t *st, vfy_access_t *a)
-{
-    VCH_TRY(vch_field_fixed(st->st.fields, VCH_F_ACCESS_VERSION, a->version.b, 32));
-    VCH_TRY(vch_field_bytes(st->st.fields, VCH_F_ACCESS_PURPOSE, &a->purpose));
-    return vch_field_bytes(st->st.fields, VCH_F_ACCESS_PROCESSING, &a->processing);
-}
-
 static vch_rc find_outcome(verify_t *v, const vch_id_t *request, vfy_access_t *a)
 {
     const vfy_leaf_t *after = vfy_find_leaf(v, a->leaf->index + 1);
@@ -26,8 +19,11 @@ static vch_rc find_outcome(verify_t *v, const vch_id_t *request, vfy_access_t *a
 vch_rc vfy_access(verify_t *v, const vch_id_t *request, const vfy_leaf_t *before, vfy_access_t *ret)
 {
     vfy_access_t a = {0};
-    VCH_TRY(vfy_find_object(v, request, VCH_KIND_ACCESS, before, &a.leaf, &a.st));
-    VCH_TRY(read_request(a.st, &a));
+    VCH_TRY(vfy_find_object(v, request, VCH_KIND_ACCESS, before, &a.st));
+    a.leaf = a.st->leaf;
+    VCH_TRY(vch_field_fixed(a.st->st.fields, VCH_F_ACCESS_VERSION, a.version.b, 32));
+    VCH_TRY(vch_field_bytes(a.st->st.fields, VCH_F_ACCESS_PURPOSE, &a.purpose));
+    VCH_TRY(vch_field_bytes(a.st->st.fields, VCH_F_ACCESS_PROCESSING, &a.processing));
     VCH_TRY(vfy_time(v, a.leaf, &a.time_ms));
     VCH_TRY(find_outcome(v, request, &a));
     vfy_link(v, "request %s at %llu -> outcome at %llu: %s, %llu rows of version %s", SHORT(request), AT(a.leaf->index),
@@ -45,8 +41,8 @@ vch_rc vfy_claim_access(verify_t *v)
     const vch_outcome_t *o = &a.after->outcome;
     v->report->time_ms = a.time_ms;
     v->report->recomputed = a.recomputed;
-    vfy_claim(v, "request %s for %s by %s was %s (%s): %llu rows of version %s", SHORT(&v->claim.id),
-              vfy_name(a.purpose).s, vfy_name(a.processing).s, o->permit ? "permitted" : "denied",
-              vfy_name(vch_str(o->rule)).s, AT(o->count), SHORT(&a.version));
+    vfy_claim(v, "request %s was %s (%s): %llu rows of version %s, for %s by %s", SHORT(&v->claim.id),
+              o->permit ? "permitted" : "denied", vfy_name(vch_str(o->rule)).s, AT(o->count), SHORT(&a.version),
+              vfy_name(a.purpose).s, vfy_name(a.processing).s);
     return VCH_OK;
 }

@@ -48,14 +48,11 @@ static vch_rc find_set(consent_t *c)
     return VCH_OK;
 }
 
-static const vfy_statement_t *find_last(const consent_t *c, const vfy_leaf_t **ret_leaf)
+static const vfy_statement_t *find_last(const consent_t *c)
 {
     for (size_t i = 0; i < c->v->leaves; i++)
         for (size_t s = 0; s < c->v->leaf[i].statements; s++)
-            if (vch_hash_eq(&c->v->leaf[i].statement[s].hash, &c->cell.last)) {
-                *ret_leaf = &c->v->leaf[i];
-                return &c->v->leaf[i].statement[s];
-            }
+            if (vch_hash_eq(&c->v->leaf[i].statement[s].hash, &c->cell.last)) return &c->v->leaf[i].statement[s];
     return NULL;
 }
 
@@ -103,15 +100,14 @@ static vch_rc check_key(consent_t *c, const vfy_statement_t *s)
 static vch_rc check_last(consent_t *c)
 {
     static const vch_hash_t none;
-    const vfy_leaf_t *leaf;
     uint64_t how = VCH_HOW_RECORDED;
     if (vch_hash_eq(&c->cell.last, &none)) {
         if (c->cell.serial == 0 && c->cell.index == 0) return VCH_OK;
         return vfy_stop(c->v, VCH_V_F_REFERENCE, "the cell names no statement that made it");
     }
-    const vfy_statement_t *s = find_last(c, &leaf);
+    const vfy_statement_t *s = find_last(c);
     if (!s) return vfy_stop(c->v, VCH_V_I_MISSING, "the last statement about the subject, %s", SHORT(&c->cell.last));
-    if (!speaks_of(c, s) || leaf->index >= c->k->commit)
+    if (!speaks_of(c, s) || s->leaf->index >= c->k->commit)
         return vfy_stop(c->v, VCH_V_F_REFERENCE, "the last statement is about something else");
     if (s->st.kind == VCH_KIND_CONSENT && !is_in_set(c, s))
         return vfy_stop(c->v, VCH_V_F_REFERENCE, "the last statement gave what the set does not hold");
@@ -120,7 +116,7 @@ static vch_rc check_last(consent_t *c)
     c->has_last = true;
     VCH_TRY(check_key(c, s));
     vfy_link(c->v, "the last statement about subject %llu is a %s at %llu, number %u", AT(c->k->number),
-             vch_schema(s->st.kind)->name, AT(leaf->index), c->cell.serial);
+             vch_schema(s->st.kind)->name, AT(s->leaf->index), c->cell.serial);
     return VCH_OK;
 }
 

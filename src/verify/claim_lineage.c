@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* grants -> run -> model -> deployment -> batch -> decision, each from the one
  * behind it, down to rows that somebody consented to. */
-#include <stdio.h>
-
 #include "verify/verify_impl.h"
 
 typedef struct {
     const vfy_leaf_t *leaf;
     vch_hash_t digest;
-    char origin[120]; /* where it comes from, for the claim */
+    char origin[160]; /* where it comes from, for the claim */
 } model_t;
 
 typedef struct {
     const vfy_leaf_t *leaf;
     const vfy_statement_t *st;
     uint64_t time_ms, count;
-    vfy_set_t set;
+    vfy_blob_t set;
     uint8_t *permitted; /* union of the grants' sets */
     vch_id_t version;
     size_t grants, recomputed;
@@ -42,22 +40,22 @@ static vch_rc add_grant(verify_t *v, run_t *r, const vch_id_t *id)
     if (!o->permit) return vfy_stop(v, VCH_V_F_REFERENCE, "request %s was denied: there is no grant", SHORT(id));
     if (r->time_ms > o->expires.ms)
         return vfy_stop(v, VCH_V_F_TIME, "grant %s had expired when the run began", SHORT(id));
-    const vfy_set_t *set = vfy_find_set(v, &o->set_root);
+    const vfy_blob_t *set = vfy_find_set(v, &o->set_root);
     if (!set) return vfy_stop(v, VCH_V_I_MISSING, "the rows of grant %s", SHORT(id));
-    if (set->bits.n != r->set.bits.n) return vfy_stop(v, VCH_V_F_SUBSET, "run and grant speak of different rows");
-    if (ones(set->bits.p, set->bits.n) != o->count)
+    if (set->bytes.n != r->set.bytes.n) return vfy_stop(v, VCH_V_F_SUBSET, "run and grant speak of different rows");
+    if (ones(set->bytes.p, set->bytes.n) != o->count)
         return vfy_stop(v, VCH_V_F_DECISION, "the rows of grant %s are not as many as it says", SHORT(id));
-    for (size_t i = 0; i < set->bits.n; i++) r->permitted[i] |= set->bits.p[i];
+    for (size_t i = 0; i < set->bytes.n; i++) r->permitted[i] |= set->bytes.p[i];
     r->recomputed += a.recomputed;
     return VCH_OK;
 }
 
 static vch_rc check_subset(verify_t *v, const run_t *r, const vch_id_t *id)
 {
-    for (size_t i = 0; i < r->set.bits.n; i++)
-        if (r->set.bits.p[i] & ~r->permitted[i])
+    for (size_t i = 0; i < r->set.bytes.n; i++)
+        if (r->set.bytes.p[i] & ~r->permitted[i])
             return vfy_stop(v, VCH_V_F_SUBSET, "run %s, near row %zu", SHORT(id), 8 * i);
-    if (ones(r->set.bits.p, r->set.bits.n) != r->count)
+    if (ones(r->set.bytes.p, r->set.bytes.n) != r->count)
         return vfy_stop(v, VCH_V_F_SUBSET, "the rows of run %s are not as many as it says", SHORT(id));
     vfy_link(v, "run %s used %llu rows of version %s, all permitted by its %zu grants", SHORT(id), AT(r->count),
              SHORT(&r->version), r->grants);
@@ -67,23 +65,19 @@ static vch_rc check_subset(verify_t *v, const run_t *r, const vch_id_t *id)
 static vch_rc check_run(verify_t *v, const vch_id_t *id, const vfy_leaf_t *before, run_t *r)
 {
     vch_list_t grants;
-    vch_slice_t item, bytes;
     vch_id_t grant;
-    VCH_TRY(vfy_find_object(v, id, VCH_KIND_RUN, before, &r->leaf, &r->st));
+    VCH_TRY(vfy_find_object(v, id, VCH_KIND_RUN, before, &r->st));
+    r->leaf = r->st->leaf;
     VCH_TRY(vfy_time(v, r->leaf, &r->time_ms));
-    VCH_TRY(vch_field_fixed(r->st->st.fields, VCH_F_RUN_SET_ROOT, r->set.root.b, 32));
+    VCH_TRY(vch_field_fixed(r->st->st.fields, VCH_F_RUN_SET_ROOT, r->set.id.b, 32));
     VCH_TRY(vch_field_uint(r->st->st.fields, VCH_F_RUN_COUNT, &r->count));
-    const vfy_set_t *set = vfy_find_set(v, &r->set.root);
+    const vfy_blob_t *set = vfy_find_set(v, &r->set.id);
     if (!set) return vfy_stop(v, VCH_V_I_MISSING, "the rows of run %s", SHORT(id));
     r->set = *set;
-    r->permitted = vch_arena_alloc(v->arena, set->bits.n);
+    r->permitted = vch_arena_alloc(v->arena, set->bytes.n);
     if (!r->permitted) return vfy_no_memory(v);
     VCH_TRY(vch_field_list(r->st->st.fields, VCH_F_RUN_GRANTS, &grants));
-    while (vch_list_next(&grants, &item) == VCH_OK) {
-        VCH_TRY(vch_item_bytes(item, &bytes));
-        memcpy(grant.b, bytes.p, 32);
-        VCH_TRY(add_grant(v, r, &grant));
-    }
+    while (vfy_next_id(&grants, &grant) == VCH_OK) VCH_TRY(add_grant(v, r, &grant));
     return check_subset(v, r, id);
 }
 
@@ -127,7 +121,8 @@ static vch_rc check_model(verify_t *v, const vch_id_t *id, const vfy_leaf_t *bef
     vch_slice_t name;
     vch_id_t run;
     run_t r = {0};
-    VCH_TRY(vfy_find_object(v, id, VCH_KIND_MODEL, before, &m->leaf, &st));
+    VCH_TRY(vfy_find_object(v, id, VCH_KIND_MODEL, before, &st));
+    m->leaf = st->leaf;
     VCH_TRY(vch_field_fixed(st->st.fields, VCH_F_MODEL_DIGEST, m->digest.b, 32));
     VCH_TRY(vch_field_bytes(st->st.fields, VCH_F_MODEL_NAME, &name));
     int n = snprintf(m->origin, sizeof m->origin, "model %s \"%s\"", SHORT(id), vfy_name(name).s);
@@ -181,13 +176,14 @@ static vch_rc check_in_batch(verify_t *v, const batch_t *b)
     vch_sha256_leaves(leaf, k->leaf, k->leaves);
     if (k->number < b->first || k->number - b->first >= b->count)
         return vfy_stop(v, VCH_V_F_REFERENCE, "decision %llu is not of this batch", AT(k->number));
-    if (k->leaves == 1 &&
-        vch_inclusion_verify(k->number - b->first, b->count, leaf, vfy_path(k->path), vfy_path_n(k->path), &b->root))
-        return VCH_OK;
-    if (k->leaves != 1 && (k->leaves != b->count || k->number != b->first || k->path.n))
+    bool whole = k->leaves > 1;
+    if (whole && (k->leaves != b->count || k->number != b->first || k->path.n))
         return vfy_stop(v, VCH_V_F_FORMAT, "neither one decision nor the whole batch");
-    vch_tree_root_in_place(&root, leaf, k->leaves);
-    if (k->leaves > 1 && vch_hash_eq(&root, &b->root)) return VCH_OK;
+    if (whole) vch_tree_root_in_place(&root, leaf, k->leaves);
+    if (whole ? vch_hash_eq(&root, &b->root)
+              : vch_inclusion_verify(k->number - b->first, b->count, leaf, vfy_path(k->path), vfy_path_n(k->path),
+                                     &b->root))
+        return VCH_OK;
     return vfy_stop(v, VCH_V_F_COMMITMENT, "the decisions do not lead to the batch's root");
 }
 
@@ -210,22 +206,21 @@ static vch_rc check_decisions(verify_t *v, const batch_t *b, const vch_hash_t *d
 vch_rc vfy_claim_decision(verify_t *v)
 {
     const vfy_claim_t *k = &v->claim;
-    const vfy_leaf_t *batch_leaf, *deployment_leaf;
     const vfy_statement_t *batch, *deployment;
     vch_id_t id;
     batch_t b;
     model_t m;
-    VCH_TRY(vfy_find_object(v, &k->id, VCH_KIND_DECISIONS, NULL, &batch_leaf, &batch));
-    VCH_TRY(vfy_time(v, batch_leaf, &v->report->time_ms));
+    VCH_TRY(vfy_find_object(v, &k->id, VCH_KIND_DECISIONS, NULL, &batch));
+    VCH_TRY(vfy_time(v, batch->leaf, &v->report->time_ms));
     VCH_TRY(read_batch(batch->st.fields, &b));
     VCH_TRY(vch_field_fixed(batch->st.fields, VCH_F_DECISIONS_DEPLOYMENT, id.b, 32));
-    VCH_TRY(vfy_find_object(v, &id, VCH_KIND_DEPLOYMENT, batch_leaf, &deployment_leaf, &deployment));
-    VCH_TRY(vfy_same_party(v, batch_leaf, deployment_leaf, "a batch and its deployment"));
+    VCH_TRY(vfy_find_object(v, &id, VCH_KIND_DEPLOYMENT, batch->leaf, &deployment));
+    VCH_TRY(vfy_same_party(v, batch->leaf, deployment->leaf, "a batch and its deployment"));
     vfy_link(v, "batch %s is of deployment %s; %llu decisions are lost", SHORT(&k->id), SHORT(&id), AT(b.lost));
     VCH_TRY(check_in_batch(v, &b));
     VCH_TRY(vch_field_fixed(deployment->st.fields, VCH_F_DEPLOYMENT_MODEL, id.b, 32));
-    VCH_TRY(check_model(v, &id, deployment_leaf, &m));
-    VCH_TRY(vfy_same_party(v, deployment_leaf, m.leaf, "a deployment and its model"));
+    VCH_TRY(check_model(v, &id, deployment->leaf, &m));
+    VCH_TRY(vfy_same_party(v, deployment->leaf, m.leaf, "a deployment and its model"));
     vfy_claim(v, "%zu decision%s from %llu on, batch %s, by %s", k->leaves, k->leaves == 1 ? "" : "s", AT(k->number),
               SHORT(&k->id), m.origin);
     return check_decisions(v, &b, &m.digest);

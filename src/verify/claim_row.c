@@ -3,25 +3,21 @@
 #include "verify/verify_impl.h"
 
 /* The run's version: as its state value says, or by its first grant. */
-static vch_rc find_version(verify_t *v, const vfy_leaf_t *leaf, const vfy_statement_t *run, vch_id_t *ret)
+static vch_rc find_version(verify_t *v, const vfy_statement_t *run, vch_id_t *ret)
 {
     vch_state_key_t key = vch_key_id('r', v->claim.id.b);
     const vfy_item_t *it = vfy_find_item(v, VFY_ANY, &key);
     vch_run_value_t value;
     vch_list_t grants;
-    vch_slice_t item, bytes;
     vch_id_t grant;
-    const vfy_leaf_t *at;
     const vfy_statement_t *request;
     if (it && vch_run_get(&value, it->value) == VCH_OK) {
         *ret = value.version;
         return VCH_OK;
     }
     VCH_TRY(vch_field_list(run->st.fields, VCH_F_RUN_GRANTS, &grants));
-    VCH_TRY(vch_list_next(&grants, &item));
-    VCH_TRY(vch_item_bytes(item, &bytes));
-    memcpy(grant.b, bytes.p, 32);
-    VCH_TRY(vfy_find_object(v, &grant, VCH_KIND_ACCESS, leaf, &at, &request));
+    VCH_TRY(vfy_next_id(&grants, &grant));
+    VCH_TRY(vfy_find_object(v, &grant, VCH_KIND_ACCESS, run->leaf, &request));
     return vch_field_fixed(request->st.fields, VCH_F_ACCESS_VERSION, ret->b, 32);
 }
 
@@ -51,25 +47,15 @@ static vch_rc check_row(verify_t *v, const vch_extent_value_t *e)
 {
     const vfy_claim_t *k = &v->claim;
     vch_hash_t leaf;
-    vch_cbor_t c = vch_cbor_over(k->disclosed);
-    uint64_t n, group, skip;
-    vch_slice_t salt, bytes;
     vch_tree_leaf(&leaf, k->commitments);
     if (!vch_inclusion_verify(k->state, e->count, &leaf, vfy_path(k->row_path), vfy_path_n(k->row_path), &e->rows_root))
         return vfy_stop(v, VCH_V_F_COMMITMENT, "the commitments of row %llu", AT(k->state));
-    VCH_TRY(vch_cbor_get_array(&c, &n));
-    for (uint64_t i = 0; i < n; i++) { /* read.c has checked the form: {0 group, 1 salt, 2 bytes} */
-        VCH_TRY(vch_cbor_get_map(&c, &skip));
-        VCH_TRY(vch_cbor_get_uint(&c, &skip));
-        VCH_TRY(vch_cbor_get_uint(&c, &group));
-        VCH_TRY(vch_cbor_get_uint(&c, &skip));
-        VCH_TRY(vch_cbor_get_bytes(&c, &salt));
-        VCH_TRY(vch_cbor_get_uint(&c, &skip));
-        VCH_TRY(vch_cbor_get_bytes(&c, &bytes));
-        vch_row_commitment(&leaf, salt.p, bytes);
-        if (group >= vfy_path_n(k->commitments) || !vch_hash_eq(&leaf, &vfy_path(k->commitments)[group]))
-            return vfy_stop(v, VCH_V_F_COMMITMENT, "what is disclosed of group %llu", AT(group));
-        vfy_link(v, "row %llu: what is disclosed of group %llu matches its commitment", AT(k->state), AT(group));
+    for (size_t i = 0; i < k->groups; i++) {
+        const vfy_group_t *g = &k->group[i];
+        vch_row_commitment(&leaf, g->salt, g->bytes);
+        if (g->number >= vfy_path_n(k->commitments) || !vch_hash_eq(&leaf, &vfy_path(k->commitments)[g->number]))
+            return vfy_stop(v, VCH_V_F_COMMITMENT, "what is disclosed of group %llu", AT(g->number));
+        vfy_link(v, "row %llu: what is disclosed of group %llu matches its commitment", AT(k->state), AT(g->number));
     }
     return VCH_OK;
 }
@@ -77,14 +63,13 @@ static vch_rc check_row(verify_t *v, const vch_extent_value_t *e)
 vch_rc vfy_claim_row(verify_t *v)
 {
     const vfy_claim_t *k = &v->claim;
-    const vfy_leaf_t *leaf;
     const vfy_statement_t *run;
     vch_id_t id;
     vch_version_value_t version;
     vch_extent_value_t *extent;
-    VCH_TRY(vfy_find_object(v, &k->id, VCH_KIND_RUN, NULL, &leaf, &run));
-    VCH_TRY(vfy_time(v, leaf, &v->report->time_ms));
-    VCH_TRY(find_version(v, leaf, run, &id));
+    VCH_TRY(vfy_find_object(v, &k->id, VCH_KIND_RUN, NULL, &run));
+    VCH_TRY(vfy_time(v, run->leaf, &v->report->time_ms));
+    VCH_TRY(find_version(v, run, &id));
     vch_rc rc = vfy_find_extents(v, VFY_ANY, &id, &version, &extent);
     if (rc == VCH_ERR_NOT_FOUND) return vfy_stop(v, VCH_V_I_MISSING, "version %s and its extents", SHORT(&id));
     VCH_TRY(rc);

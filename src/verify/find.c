@@ -85,10 +85,10 @@ const vfy_leaf_t *vfy_find_commit(const verify_t *v, uint64_t index)
     return l && l->known && l->kind == VCH_KIND_STATE_COMMIT ? l : NULL;
 }
 
-const vfy_set_t *vfy_find_set(const verify_t *v, const vch_hash_t *root)
+const vfy_blob_t *vfy_find_set(const verify_t *v, const vch_hash_t *root)
 {
     for (size_t i = 0; i < v->sets; i++)
-        if (vch_hash_eq(&v->set[i].root, root)) return &v->set[i];
+        if (vch_hash_eq(&v->set[i].id, root)) return &v->set[i];
     return NULL;
 }
 
@@ -101,33 +101,37 @@ const vfy_key_t *vfy_find_key(const verify_t *v, const vch_keyid_t *id)
 
 /* ---- statements ------------------------------------------------------------------ */
 
-static bool find_statement(const verify_t *v, const vch_id_t *id, const vfy_leaf_t **ret_leaf,
-                           const vfy_statement_t **ret)
+static const vfy_statement_t *find_statement(const verify_t *v, const vch_id_t *id)
 {
     for (size_t i = 0; i < v->leaves; i++)
         for (size_t k = 0; k < v->leaf[i].statements; k++)
-            if (v->leaf[i].statement[k].known && vch_id_eq(&v->leaf[i].statement[k].object, id)) {
-                *ret_leaf = &v->leaf[i];
-                *ret = &v->leaf[i].statement[k];
-                return true;
-            }
-    return false;
+            if (v->leaf[i].statement[k].known && vch_id_eq(&v->leaf[i].statement[k].object, id))
+                return &v->leaf[i].statement[k];
+    return NULL;
 }
 
 vch_rc vfy_find_object(verify_t *v, const vch_id_t *id, vch_kind_t kind, const vfy_leaf_t *before,
-                       const vfy_leaf_t **ret_leaf, const vfy_statement_t **ret)
+                       const vfy_statement_t **ret)
 {
     const char *name = vch_schema(kind)->name;
-    const vfy_leaf_t *leaf;
-    const vfy_statement_t *st;
-    if (!find_statement(v, id, &leaf, &st)) return vfy_stop(v, VCH_V_I_MISSING, "%s %s", name, SHORT(id));
+    const vfy_statement_t *st = find_statement(v, id);
+    if (!st) return vfy_stop(v, VCH_V_I_MISSING, "%s %s", name, SHORT(id));
     if (st->st.kind != kind)
         return vfy_stop(v, VCH_V_F_REFERENCE, "%s is a %s, not a %s", SHORT(id), vch_schema(st->st.kind)->name, name);
-    if (before && leaf->index >= before->index)
+    if (before && st->leaf->index >= before->index)
         return vfy_stop(v, VCH_V_F_REFERENCE, "%s %s stands at %llu, behind the entry at %llu that rests on it", name,
-                        SHORT(id), AT(leaf->index), AT(before->index));
-    *ret_leaf = leaf;
+                        SHORT(id), AT(st->leaf->index), AT(before->index));
     *ret = st;
+    return VCH_OK;
+}
+
+vch_rc vfy_next_id(vch_list_t *list, vch_id_t *ret)
+{
+    vch_slice_t item, bytes;
+    VCH_TRY(vch_list_next(list, &item));
+    VCH_TRY(vch_item_bytes(item, &bytes));
+    if (bytes.n != sizeof ret->b) return VCH_ERR_FORMAT;
+    memcpy(ret->b, bytes.p, sizeof ret->b);
     return VCH_OK;
 }
 
@@ -189,14 +193,6 @@ vch_rc vfy_same_party(verify_t *v, const vfy_leaf_t *a, const vfy_leaf_t *b, con
                     SHORT(&party_b));
 }
 
-static bool find_extent(const verify_t *v, uint64_t commit, const vch_id_t *dataset, uint32_t n,
-                        vch_extent_value_t *ret)
-{
-    vch_state_key_t key = vch_key_id_u32('e', dataset->b, n);
-    const vfy_item_t *it = vfy_find_item(v, commit, &key);
-    return it && it->present && vch_extent_get(ret, it->value) == VCH_OK;
-}
-
 vch_rc vfy_find_extents(verify_t *v, uint64_t commit, const vch_id_t *version, vch_version_value_t *ret_version,
                         vch_extent_value_t **ret)
 {
@@ -206,8 +202,11 @@ vch_rc vfy_find_extents(verify_t *v, uint64_t commit, const vch_id_t *version, v
     if (ret_version->extents > v->items) return VCH_ERR_NOT_FOUND; /* each is a value of the bag */
     vch_extent_value_t *e = vch_arena_array(v->arena, ret_version->extents, sizeof *e);
     if (!e) return vfy_no_memory(v);
-    for (uint32_t i = 0; i < ret_version->extents; i++)
-        if (!find_extent(v, commit, &ret_version->dataset, i, &e[i])) return VCH_ERR_NOT_FOUND;
+    for (uint32_t i = 0; i < ret_version->extents; i++) {
+        key = vch_key_id_u32('e', ret_version->dataset.b, i);
+        it = vfy_find_item(v, commit, &key);
+        if (!it || !it->present || vch_extent_get(&e[i], it->value) != VCH_OK) return VCH_ERR_NOT_FOUND;
+    }
     *ret = e;
     return VCH_OK;
 }

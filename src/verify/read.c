@@ -61,9 +61,16 @@ static vch_rc list_at(verify_t *v, vch_cbor_t *c, uint64_t key, size_t max, size
 
 /* ---- the claim ---------------------------------------------------------------- */
 
-static vch_rc read_decision(verify_t *v, vch_cbor_t *c, vfy_claim_t *k)
+static vch_rc read_id(verify_t *v, vch_cbor_t *c, uint64_t pairs)
 {
-    VCH_TRY(fixed_at(c, 1, k->id.b, 32));
+    (void)pairs;
+    return fixed_at(c, 1, v->claim.id.b, 32);
+}
+
+static vch_rc read_decision(verify_t *v, vch_cbor_t *c, uint64_t pairs)
+{
+    vfy_claim_t *k = &v->claim;
+    VCH_TRY(read_id(v, c, pairs));
     VCH_TRY(uint_at(c, 2, &k->number));
     VCH_TRY(list_at(v, c, 3, VCH_BUNDLE_BYTES_MAX, sizeof *k->leaf, &k->leaf, &k->leaves));
     if (k->leaves == 0) return VCH_ERR_FORMAT;
@@ -71,9 +78,10 @@ static vch_rc read_decision(verify_t *v, vch_cbor_t *c, vfy_claim_t *k)
     return path_at(c, 4, VCH_PATH_HASHES_MAX, &k->path);
 }
 
-static vch_rc read_consent(vch_cbor_t *c, vfy_claim_t *k, uint64_t pairs)
+static vch_rc read_consent(verify_t *v, vch_cbor_t *c, uint64_t pairs)
 {
-    VCH_TRY(fixed_at(c, 1, k->id.b, 32));
+    vfy_claim_t *k = &v->claim;
+    VCH_TRY(read_id(v, c, pairs));
     VCH_TRY(uint_at(c, 2, &k->number));
     VCH_TRY(uint_at(c, 3, &k->state));
     VCH_TRY(uint_at(c, 4, &k->commit));
@@ -85,28 +93,23 @@ static vch_rc read_consent(vch_cbor_t *c, vfy_claim_t *k, uint64_t pairs)
     return path_at(c, 6, 12, &k->path);
 }
 
-static vch_rc read_disclosed(vch_cbor_t *c, vfy_claim_t *k)
+static vch_rc read_disclosed(verify_t *v, vch_cbor_t *c, vfy_claim_t *k)
 {
-    vch_cbor_t start;
-    uint64_t n, group, pairs;
-    vch_slice_t salt, bytes;
-    VCH_TRY(key_is(c, 2));
-    start = *c;
-    VCH_TRY(vch_cbor_get_array(c, &n));
-    for (uint64_t i = 0; i < n; i++) {
+    uint64_t pairs;
+    VCH_TRY(list_at(v, c, 2, VCH_GROUPS_MAX, sizeof *k->group, &k->group, &k->groups));
+    for (size_t i = 0; i < k->groups; i++) {
         VCH_TRY(map_of(c, 3, 3, &pairs));
-        VCH_TRY(uint_at(c, 0, &group));
-        VCH_TRY(bytes_at(c, 1, &salt));
-        VCH_TRY(bytes_at(c, 2, &bytes));
-        if (salt.n != VCH_ROW_SALT_LEN) return VCH_ERR_FORMAT;
+        VCH_TRY(uint_at(c, 0, &k->group[i].number));
+        VCH_TRY(fixed_at(c, 1, k->group[i].salt, VCH_ROW_SALT_LEN));
+        VCH_TRY(bytes_at(c, 2, &k->group[i].bytes));
     }
-    k->disclosed = vch_slice(start.p, (size_t)(c->p - start.p));
     return VCH_OK;
 }
 
-static vch_rc read_row(vch_cbor_t *c, vfy_claim_t *k, uint64_t pairs)
+static vch_rc read_row(verify_t *v, vch_cbor_t *c, uint64_t pairs)
 {
-    VCH_TRY(fixed_at(c, 1, k->id.b, 32));
+    vfy_claim_t *k = &v->claim;
+    VCH_TRY(read_id(v, c, pairs));
     VCH_TRY(uint_at(c, 2, &k->number));
     VCH_TRY(uint_at(c, 3, &k->state));
     VCH_TRY(key_is(c, 4));
@@ -121,31 +124,24 @@ static vch_rc read_row(vch_cbor_t *c, vfy_claim_t *k, uint64_t pairs)
     VCH_TRY(bytes_at(c, 0, &k->commitments));
     VCH_TRY(path_at(c, 1, VCH_PATH_HASHES_MAX, &k->row_path));
     VCH_TRY(path_ok(k->commitments, VCH_GROUPS_MAX));
-    return read_disclosed(c, k);
+    return read_disclosed(v, c, k);
 }
 
 static vch_rc read_claim(verify_t *v, vch_cbor_t *c)
 {
-    static const uint8_t pairs_of[6][2] = {{0, 0}, {5, 5}, {2, 2}, {5, 7}, {7, 8}, {2, 2}};
+    static const struct {
+        uint8_t min, max; /* pairs */
+        vch_rc (*read)(verify_t *, vch_cbor_t *, uint64_t pairs);
+    } form[] = {{0, 0, NULL},         {5, 5, read_decision}, {2, 2, read_id},
+                {5, 7, read_consent}, {7, 8, read_row},      {2, 2, read_id}};
     uint64_t pairs, type;
     VCH_TRY(key_is(c, 2));
     VCH_TRY(map_of(c, 2, 8, &pairs));
     VCH_TRY(uint_at(c, 0, &type));
     if (type < VFY_DECISION || type > VFY_LINEAGE) return VCH_ERR_VERSION;
-    if (pairs < pairs_of[type][0] || pairs > pairs_of[type][1]) return VCH_ERR_FORMAT;
+    if (pairs < form[type].min || pairs > form[type].max) return VCH_ERR_FORMAT;
     v->claim.type = (vfy_type_t)type;
-    switch (v->claim.type) {
-    case VFY_DECISION:
-        return read_decision(v, c, &v->claim);
-    case VFY_CONSENT:
-        return read_consent(c, &v->claim, pairs);
-    case VFY_ROW:
-        return read_row(c, &v->claim, pairs);
-    case VFY_ACCESS:
-    case VFY_LINEAGE:
-        break;
-    }
-    return fixed_at(c, 1, v->claim.id.b, 32);
+    return form[type].read(v, c, pairs);
 }
 
 /* ---- the bag -------------------------------------------------------------------- */
@@ -181,6 +177,7 @@ static vch_rc read_leaf(verify_t *v, vch_cbor_t *c, vfy_leaf_t *l)
     VCH_TRY(list_at(v, c, 4, VCH_TX_STATEMENTS_MAX, sizeof *l->statement, &l->statement, &l->statements));
     for (size_t i = 0; i < l->statements; i++) {
         vfy_statement_t *s = &l->statement[i];
+        s->leaf = l;
         VCH_TRY(map_of(c, 3, 3, &pairs));
         VCH_TRY(uint_at(c, 0, &s->number));
         VCH_TRY(bytes_at(c, 1, &s->bytes));
@@ -242,16 +239,23 @@ static vch_rc read_keys(verify_t *v, vch_cbor_t *c)
     return VCH_OK;
 }
 
-static vch_rc read_sets(verify_t *v, vch_cbor_t *c)
+static vch_rc read_blobs(verify_t *v, vch_cbor_t *c, uint64_t key, size_t max, vfy_blob_t **ret, size_t *ret_n)
 {
     uint64_t pairs;
-    VCH_TRY(list_at(v, c, 8, VFY_SETS_MAX, sizeof *v->set, &v->set, &v->sets));
-    for (size_t i = 0; i < v->sets; i++) {
+    VCH_TRY(list_at(v, c, key, max, sizeof **ret, ret, ret_n));
+    for (size_t i = 0; i < *ret_n; i++) {
         VCH_TRY(map_of(c, 2, 2, &pairs));
-        VCH_TRY(fixed_at(c, 0, v->set[i].root.b, 32));
-        VCH_TRY(bytes_at(c, 1, &v->set[i].bits));
-        if (v->set[i].bits.n % VCH_BITMAP_LEAF != 0) return VCH_ERR_FORMAT;
+        VCH_TRY(fixed_at(c, 0, (*ret)[i].id.b, 32));
+        VCH_TRY(bytes_at(c, 1, &(*ret)[i].bytes));
     }
+    return VCH_OK;
+}
+
+static vch_rc read_sets(verify_t *v, vch_cbor_t *c)
+{
+    VCH_TRY(read_blobs(v, c, 8, VFY_SETS_MAX, &v->set, &v->sets));
+    for (size_t i = 0; i < v->sets; i++)
+        if (v->set[i].bytes.n % VCH_BITMAP_LEAF != 0) return VCH_ERR_FORMAT;
     return VCH_OK;
 }
 
@@ -265,7 +269,7 @@ static vch_rc read_columns(verify_t *v, vch_cbor_t *c)
         VCH_TRY(fixed_at(c, 0, k->dataset.b, 32));
         VCH_TRY(uint_at(c, 1, &k->chunk));
         VCH_TRY(bytes_at(c, 2, &k->flat));
-        VCH_TRY(fixed_at(c, 3, k->cells.b, 32));
+        VCH_TRY(fixed_at(c, 3, k->value + 32, 32));
         if (k->flat.n != 2 * VCH_CHUNK || k->chunk > UINT32_MAX) return VCH_ERR_FORMAT;
     }
     return VCH_OK;
@@ -273,14 +277,7 @@ static vch_rc read_columns(verify_t *v, vch_cbor_t *c)
 
 static vch_rc read_subjects(verify_t *v, vch_cbor_t *c)
 {
-    uint64_t pairs;
-    VCH_TRY(list_at(v, c, 10, VFY_SUBJECTS_MAX, sizeof *v->subjects, &v->subjects, &v->subject_lists));
-    for (size_t i = 0; i < v->subject_lists; i++) {
-        VCH_TRY(map_of(c, 2, 2, &pairs));
-        VCH_TRY(fixed_at(c, 0, v->subjects[i].extent.b, 32));
-        VCH_TRY(bytes_at(c, 1, &v->subjects[i].list));
-    }
-    return VCH_OK;
+    return read_blobs(v, c, 10, VFY_SUBJECTS_MAX, &v->subjects, &v->subject_lists);
 }
 
 /* ---- all of it ------------------------------------------------------------------- */
@@ -297,14 +294,16 @@ static vch_rc read_head(verify_t *v, vch_cbor_t *c)
 
 static vch_rc read_all(verify_t *v, vch_cbor_t *c)
 {
-    static vch_rc (*const part[])(verify_t *, vch_cbor_t *) = {
-        read_head,  read_claim, read_checkpoints, read_consistency, read_leaves,
-        read_items, read_keys,  read_sets,        read_columns,     read_subjects};
-    static const char *const name[] = {"its head", "the claim", "checkpoints", "consistency paths", "leaves",
-                                       "state",    "keys",      "row sets",    "columns",           "subjects"};
+    static const struct {
+        const char *name;
+        vch_rc (*read)(verify_t *, vch_cbor_t *);
+    } part[] = {{"its head", read_head},     {"the claim", read_claim}, {"checkpoints", read_checkpoints},
+                {"paths", read_consistency}, {"leaves", read_leaves},   {"state", read_items},
+                {"keys", read_keys},         {"row sets", read_sets},   {"columns", read_columns},
+                {"subjects", read_subjects}};
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
-        v->section = name[i];
-        VCH_TRY(part[i](v, c));
+        v->section = part[i].name;
+        VCH_TRY(part[i].read(v, c));
     }
     return vch_cbor_done(c) ? VCH_OK : VCH_ERR_FORMAT;
 }
@@ -318,6 +317,5 @@ vch_rc vfy_read(verify_t *v, vch_slice_t bundle)
     vch_rc rc = read_all(v, &c);
     if (rc == VCH_OK) return rc;
     if (rc == VCH_ERR_MEMORY) return vfy_no_memory(v);
-    if (rc == VCH_ERR_VERSION) return vfy_stop(v, VCH_V_I_VERSION, "%s: a format that is unknown here", v->section);
-    return vfy_stop(v, VCH_V_F_FORMAT, "%s: %s", v->section, vch_rc_text(rc));
+    return vfy_stop(v, rc == VCH_ERR_VERSION ? VCH_V_I_VERSION : VCH_V_F_FORMAT, "%s: %s", v->section, vch_rc_text(rc));
 }

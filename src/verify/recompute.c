@@ -20,7 +20,6 @@ typedef struct {
     uint8_t *rule;    /* a vch_rule_t for each palette index */
     const vfy_item_t *term_item;
     vch_terms_t *term; /* beside term_item, read on demand */
-    bool *term_read;
     size_t terms;
     vch_rc rc; /* of a look-up of terms */
     vch_slice_t live;
@@ -104,9 +103,9 @@ static vch_rc read_version(again_t *r)
     if (vch_dataset_get(&r->dataset, bytes) != VCH_OK) return contradicts(r, "the dataset in the state is malformed");
     VCH_TRY(read_groups(r));
     for (uint32_t i = 0; i < r->version.extents; i++) r->bits_n += vch_set_bytes(r->extent[i].count);
-    const vfy_set_t *live = vfy_find_set(r->v, &r->version.live_root);
+    const vfy_blob_t *live = vfy_find_set(r->v, &r->version.live_root);
     if (!live && r->bits_n) return VCH_ERR_NOT_FOUND;
-    if (live) r->live = live->bits;
+    if (live) r->live = live->bytes;
     return r->live.n == r->bits_n ? VCH_OK : contradicts(r, "the live rows are not those of its extents");
 }
 
@@ -114,12 +113,11 @@ static vch_rc read_version(again_t *r)
 
 static const vfy_column_t *find_column(const again_t *r, uint32_t chunk, vch_slice_t value)
 {
-    vch_hash_t flat;
     for (size_t i = 0; i < r->v->columns; i++) {
         const vfy_column_t *c = &r->v->column[i];
-        if (c->chunk != chunk || !vch_id_eq(&c->dataset, &r->version.dataset)) continue;
-        vch_sha256(&flat, c->flat.p, c->flat.n);
-        if (value.n == 64 && memcmp(value.p, flat.b, 32) == 0 && memcmp(value.p + 32, c->cells.b, 32) == 0) return c;
+        if (c->chunk == chunk && vch_id_eq(&c->dataset, &r->version.dataset) &&
+            vch_slice_eq(value, vch_slice(c->value, sizeof c->value)))
+            return c;
     }
     return NULL;
 }
@@ -152,8 +150,7 @@ static vch_rc place_terms(again_t *r)
         if (r->terms++ == 0) r->term_item = it;
     }
     r->term = vch_arena_array(r->v->arena, r->terms, sizeof *r->term);
-    r->term_read = vch_arena_array(r->v->arena, r->terms, sizeof *r->term_read);
-    return r->term && r->term_read ? VCH_OK : vfy_no_memory(r->v);
+    return r->term ? VCH_OK : vfy_no_memory(r->v);
 }
 
 static const vch_terms_t *find_terms(void *ctx, const vch_hash_t *hash)
@@ -161,13 +158,14 @@ static const vch_terms_t *find_terms(void *ctx, const vch_hash_t *hash)
     again_t *r = ctx;
     vch_state_key_t key = vch_key_id('t', hash->b);
     vch_slice_t document;
+    vch_hash_t h;
     vch_rc rc = value_of(r, &key, &document);
     if (rc == VCH_OK) {
-        size_t i = (size_t)(vfy_find_item(r->v, r->commit, &key) - r->term_item);
-        if (!r->term_read[i] && vch_terms_read(&r->term[i], document, r->purposes, r->processings, NULL) != VCH_OK)
-            rc = contradicts(r, "rests on terms that can't be read");
-        r->term_read[i] = rc == VCH_OK;
-        if (rc == VCH_OK) return &r->term[i];
+        vch_sha256(&h, document.p, document.n);
+        vch_terms_t *t = &r->term[vfy_find_item(r->v, r->commit, &key) - r->term_item];
+        bool is_it = vch_hash_eq(&h, hash), is_read = vch_hash_eq(&t->hash, hash);
+        if (is_it && (is_read || vch_terms_read(t, document, r->purposes, r->processings, NULL) == VCH_OK)) return t;
+        rc = contradicts(r, "rests on terms that can't be read");
     }
     if (r->rc == VCH_OK) r->rc = rc;
     return NULL;
@@ -211,14 +209,14 @@ static vch_rc subjects_of(again_t *r, const vch_extent_value_t *e, const uint32_
     *ret = NULL;
     if (e->contiguous) return VCH_OK;
     for (size_t i = 0; i < r->v->subject_lists; i++) {
-        const vfy_subjects_t *s = &r->v->subjects[i];
+        const vfy_blob_t *s = &r->v->subjects[i];
         vch_hash_t hash;
-        if (!vch_hash_eq(&s->extent, &e->id) || s->list.n != 4 * (size_t)e->count) continue;
-        vch_sha256(&hash, s->list.p, s->list.n);
+        if (!vch_hash_eq(&s->id, &e->id) || s->bytes.n != 4 * (size_t)e->count) continue;
+        vch_sha256(&hash, s->bytes.p, s->bytes.n);
         if (!vch_hash_eq(&hash, &e->subjects_hash)) continue;
         uint32_t *list = vch_arena_array(r->v->arena, e->count, sizeof *list);
         if (!list) return vfy_no_memory(r->v);
-        for (size_t k = 0; k < e->count; k++) list[k] = vch_get_u32(s->list.p + 4 * k);
+        for (size_t k = 0; k < e->count; k++) list[k] = vch_get_u32(s->bytes.p + 4 * k);
         *ret = list;
         return VCH_OK;
     }
@@ -253,27 +251,21 @@ static vch_rc permit_rows(again_t *r)
     return VCH_OK;
 }
 
-/* Of several denials the commonest, of equally common ones the first in the
- * list of rules, explains that nothing was permitted. */
-static vch_rule_t explain(const again_t *r)
-{
-    vch_rule_t best = VCH_RULE_NO_CONSENT;
-    if (r->count) return VCH_RULE_PERMIT;
-    for (unsigned i = VCH_RULE_NO_CONSENT; i < VCH_RULE_COUNT; i++)
-        if (r->denied[i] > r->denied[best]) best = (vch_rule_t)i;
-    return best;
-}
-
 static vch_rc compare(again_t *r)
 {
     const vch_outcome_t *o = &r->a->after->outcome;
     vch_hash_t root;
     uint64_t expires_ms;
+    /* Of several denials the commonest, of equally common ones the first in
+     * the list of rules, explains that nothing was permitted. */
+    vch_rule_t best = r->count ? VCH_RULE_PERMIT : VCH_RULE_NO_CONSENT;
+    for (unsigned i = VCH_RULE_NO_CONSENT; i < VCH_RULE_COUNT && r->count == 0; i++)
+        if (r->denied[i] > r->denied[best]) best = (vch_rule_t)i;
     if (vch_set_root(&root, r->bits, r->bits_n, r->v->arena) != VCH_OK) return vfy_no_memory(r->v);
     if (r->count != o->count || !vch_hash_eq(&root, &o->set_root))
         return contradicts(r, "other rows are permitted than the outcome says");
     if (o->permit != (r->count > 0)) return contradicts(r, "the verdict is the opposite");
-    if (strcmp(o->rule, vch_rule_name(explain(r))) != 0) return contradicts(r, "another rule decides");
+    if (strcmp(o->rule, vch_rule_name(best)) != 0) return contradicts(r, "another rule decides");
     if (__builtin_add_overflow(r->a->time_ms, r->life_ms, &expires_ms) || expires_ms != o->expires.ms)
         return contradicts(r, "the grant's life is not the one that genesis sets");
     vfy_link(r->v, "decision at %llu recomputed: %llu rows permitted, by %s", AT(r->a->leaf->index), AT(r->count),
@@ -281,20 +273,15 @@ static vch_rc compare(again_t *r)
     return VCH_OK;
 }
 
-static vch_rc all_steps(again_t *r)
+vch_rc vfy_recompute(verify_t *v, vfy_access_t *a)
 {
     static vch_rc (*const step[])(again_t *) = {read_genesis, read_recipient, read_version, read_column,
                                                 place_terms,  decide_palette, permit_rows,  compare};
-    for (size_t i = 0; i < sizeof step / sizeof *step; i++) VCH_TRY(step[i](r));
-    return VCH_OK;
-}
-
-vch_rc vfy_recompute(verify_t *v, vfy_access_t *a)
-{
     if (a->leaf->index == 0 || !vfy_find_commit(v, a->leaf->index - 1)) return VCH_OK;
     size_t mark = v->arena->used;
     again_t r = {.v = v, .a = a, .commit = a->leaf->index - 1};
-    vch_rc rc = all_steps(&r);
+    vch_rc rc = VCH_OK;
+    for (size_t i = 0; i < sizeof step / sizeof *step && rc == VCH_OK; i++) rc = step[i](&r);
     v->arena->used = mark;
     a->recomputed = rc == VCH_OK;
     return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;

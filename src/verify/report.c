@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdarg.h>
-#include <stdio.h>
 
 #include "verify/verify_impl.h"
 
@@ -28,15 +27,8 @@ vch_verify_status_t vch_verify_status(vch_verify_code_t code) { return row_of(co
 
 int vch_verify_exit(vch_verify_status_t status)
 {
-    switch (status) {
-    case VCH_VERIFY_OK:
-        return 0;
-    case VCH_VERIFY_INCONCLUSIVE:
-        return 4;
-    case VCH_VERIFY_FAIL:
-        break;
-    }
-    return 3;
+    static const int code[] = {[VCH_VERIFY_OK] = 0, [VCH_VERIFY_INCONCLUSIVE] = 4, [VCH_VERIFY_FAIL] = 3};
+    return (unsigned)status <= VCH_VERIFY_FAIL ? code[status] : code[VCH_VERIFY_FAIL];
 }
 
 /* ---- what the other files say --------------------------------------------------- */
@@ -63,6 +55,14 @@ vch_rc vfy_stop(verify_t *v, vch_verify_code_t code, const char *fmt, ...)
     return VCH_ERR_DENIED;
 }
 
+void vfy_claim(verify_t *v, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(v->report->claim, sizeof v->report->claim, fmt, args);
+    va_end(args);
+}
+
 vch_rc vfy_no_memory(verify_t *v)
 {
     return vfy_stop(v, VCH_V_I_MEMORY, "more memory than the arena's %zu bytes is needed", v->arena->cap);
@@ -80,25 +80,17 @@ void vfy_link(verify_t *v, const char *fmt, ...)
     tell(v, link, VCH_V_OK);
 }
 
-void vfy_claim(verify_t *v, const char *fmt, ...)
+vfy_text_t vfy_short(const void *id32)
 {
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(v->report->claim, sizeof v->report->claim, fmt, args);
-    va_end(args);
-}
-
-vfy_short_t vfy_short(const void *id32)
-{
-    vfy_short_t ret;
+    vfy_text_t ret = {{0}};
     vch_hex(ret.s, id32, 4);
     return ret;
 }
 
 /* Names come from strangers and end up on terminals: only printable ASCII. */
-vfy_name_t vfy_name(vch_slice_t text)
+vfy_text_t vfy_name(vch_slice_t text)
 {
-    vfy_name_t ret = {{0}};
+    vfy_text_t ret = {{0}};
     size_t n = vch_min(text.n, 48), dots = text.n > n ? 3 : 0;
     for (size_t i = 0; i < n; i++)
         ret.s[i] = text.p[i] >= 0x20 && text.p[i] < 0x7f && text.p[i] != '"' ? (char)text.p[i] : '?';
@@ -108,17 +100,16 @@ vfy_name_t vfy_name(vch_slice_t text)
 
 /* ---- the way in -------------------------------------------------------------------- */
 
-/* Before anything is checked, the claim is only what the bundle says. */
-static void first_claim(verify_t *v)
-{
-    const vfy_claim_t *c = &v->claim;
-    const char *what = c->type == VFY_DECISION  ? "decisions of batch"
-                       : c->type == VFY_ACCESS  ? "the outcome of access request"
-                       : c->type == VFY_CONSENT ? "a consent in dataset"
-                       : c->type == VFY_ROW     ? "the use of a row in run"
-                                                : "the lineage of model";
-    vfy_claim(v, "%s %s", what, SHORT(&c->id));
-}
+/* By vfy_type_t; before anything is checked, the claim is only what the bundle says. */
+static const struct {
+    const char *what;
+    vch_rc (*check)(verify_t *);
+} claims[] = {{NULL, NULL},
+              {"decisions of batch", vfy_claim_decision},
+              {"the outcome of access request", vfy_claim_access},
+              {"a consent in dataset", vfy_claim_consent},
+              {"the use of a row in run", vfy_claim_row},
+              {"the lineage of model", vfy_claim_lineage}};
 
 /* The newest time that the evidence itself proves. */
 static void check_fresh(verify_t *v)
@@ -134,47 +125,24 @@ static void check_fresh(verify_t *v)
                   AT(as_of));
 }
 
-static vch_rc check_claim(verify_t *v)
-{
-    switch (v->claim.type) {
-    case VFY_DECISION:
-        return vfy_claim_decision(v);
-    case VFY_ACCESS:
-        return vfy_claim_access(v);
-    case VFY_CONSENT:
-        return vfy_claim_consent(v);
-    case VFY_ROW:
-        return vfy_claim_row(v);
-    case VFY_LINEAGE:
-        break;
-    }
-    return vfy_claim_lineage(v);
-}
-
 static vch_rc verify(verify_t *v, vch_slice_t bundle)
 {
     VCH_TRY(vfy_read(v, bundle));
-    first_claim(v);
+    vfy_claim(v, "%s %s", claims[v->claim.type].what, SHORT(&v->claim.id));
     VCH_TRY(vfy_check(v));
     check_fresh(v);
-    return check_claim(v);
+    return claims[v->claim.type].check(v);
 }
 
 static vch_rc read_trust(verify_t *v, vch_slice_t text, vch_err_t *err)
 {
     vch_trust_t *trust = vch_arena_alloc(v->arena, sizeof *trust);
-    if (!trust) {
-        (void)vfy_no_memory(v);
-        return VCH_OK;
-    }
-    vch_rc rc = vch_trust_get(trust, text, err);
-    if (rc == VCH_OK)
-        v->trust = trust;
-    else
-        (void)vfy_stop(v, VCH_V_I_LOG, "the trust policy can't be read");
-    if (rc == VCH_OK) return rc;
-    vch_err_t cause = err ? *err : (vch_err_t){0};
-    return vch_fail(err, VCH_ERR_FORMAT, "trust policy: %.400s", cause.text);
+    vch_err_t why = {0};
+    if (!trust) return vfy_no_memory(v);
+    v->trust = trust;
+    if (vch_trust_get(trust, text, &why) == VCH_OK) return VCH_OK;
+    vfy_doubt(v, VCH_V_I_LOG, "the trust policy can't be read: %.200s", why.text);
+    return vch_fail(err, VCH_ERR_FORMAT, "trust policy: %.400s", why.text);
 }
 
 vch_rc vch_bundle_verify(vch_report_t *ret, const uint8_t *bundle, size_t bundle_n, const char *trust, size_t trust_n,
@@ -185,9 +153,9 @@ vch_rc vch_bundle_verify(vch_report_t *ret, const uint8_t *bundle, size_t bundle
     *ret = (vch_report_t){.status = VCH_VERIFY_OK, .code = VCH_V_OK};
     verify_t v = {.report = ret, .options = options, .arena = &memory, .section = "bundle"};
     vfy_claim(&v, "a bundle that could not be read");
-    VCH_TRY(read_trust(&v, vch_slice(trust, trust_n), err));
-    if (!v.trust) return VCH_OK;
-    vch_rc rc = vch_crypto_start();
+    vch_rc rc = read_trust(&v, vch_slice(trust, trust_n), err);
+    if (rc != VCH_OK) return rc == VCH_ERR_FORMAT ? rc : VCH_OK;
+    rc = vch_crypto_start();
     if (rc != VCH_OK) {
         (void)vfy_stop(&v, VCH_V_I_MEMORY, "the cryptographic library did not start");
         return vch_fail(err, rc, "the cryptographic library did not start");

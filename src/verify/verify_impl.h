@@ -12,6 +12,8 @@
 #ifndef VCH_VERIFY_IMPL_H
 #define VCH_VERIFY_IMPL_H
 
+#include <stdio.h>
+
 #include "codec/cbor.h"
 #include "entry/entry.h"
 #include "entry/note.h"
@@ -37,7 +39,10 @@ typedef struct {
     vch_trust_result_t trust;
 } vfy_checkpoint_t;
 
+typedef struct vfy_leaf vfy_leaf_t;
+
 typedef struct {
+    const vfy_leaf_t *leaf; /* of the entry that carries it */
     uint64_t number;
     vch_slice_t bytes, path;
     vch_hash_t hash;
@@ -46,7 +51,7 @@ typedef struct {
     bool known; /* kind and fields are of this format */
 } vfy_statement_t;
 
-typedef struct {
+struct vfy_leaf {
     uint64_t index, checkpoint;
     vch_slice_t bytes, path;
     vfy_statement_t *statement;
@@ -57,7 +62,7 @@ typedef struct {
     vch_entry_t entry; /* of a signed one */
     vch_state_commit_t commit;
     vch_outcome_t outcome;
-} vfy_leaf_t;
+};
 
 typedef struct {
     uint64_t index; /* of the state-commit */
@@ -70,24 +75,26 @@ typedef struct {
     vch_keyid_t id;
 } vfy_key_t;
 
+/* A row set under its root, or the subjects of an extent under its id. */
 typedef struct {
-    vch_hash_t root;
-    vch_slice_t bits;
-} vfy_set_t;
+    vch_hash_t id;
+    vch_slice_t bytes;
+} vfy_blob_t;
 
 typedef struct {
     vch_id_t dataset;
     uint64_t chunk;
     vch_slice_t flat;
-    vch_hash_t cells;
+    uint8_t value[64]; /* what the state holds of it: hash of the indices, root of the cells */
 } vfy_column_t;
 
-typedef struct {
-    vch_hash_t extent;
-    vch_slice_t list;
-} vfy_subjects_t;
-
 typedef enum { VFY_DECISION = 1, VFY_ACCESS, VFY_CONSENT, VFY_ROW, VFY_LINEAGE } vfy_type_t;
+
+typedef struct {
+    uint64_t number;
+    uint8_t salt[VCH_ROW_SALT_LEN];
+    vch_slice_t bytes;
+} vfy_group_t;
 
 /* One struct for all five; which members count depends on `type`. */
 typedef struct {
@@ -102,7 +109,8 @@ typedef struct {
     bool has_cell, in_set, has_row;
     vch_slice_t cell, bits;
     vch_slice_t commitments, row_path;
-    vch_slice_t disclosed; /* checked CBOR array of groups */
+    vfy_group_t *group; /* disclosed ones */
+    size_t groups;
 } vfy_claim_t;
 
 typedef struct {
@@ -118,9 +126,9 @@ typedef struct {
     vfy_leaf_t *leaf;
     vfy_item_t *item; /* sorted by (state-commit, key) after phase 1 */
     vfy_key_t *key;
-    vfy_set_t *set;
+    vfy_blob_t *set;
     vfy_column_t *column;
-    vfy_subjects_t *subjects;
+    vfy_blob_t *subjects;
     size_t checkpoints, consistencies, leaves, items, keys, sets, columns, subject_lists;
 } verify_t;
 
@@ -141,18 +149,15 @@ VCH_PRINTF(3, 4) vch_rc vfy_stop(verify_t *v, vch_verify_code_t code, const char
 VCH_PRINTF(2, 3) void vfy_link(verify_t *v, const char *fmt, ...);
 VCH_PRINTF(2, 3) void vfy_claim(verify_t *v, const char *fmt, ...);
 vch_rc vfy_no_memory(verify_t *v);
-/* The first eight hex digits of an id, by value. */
-typedef struct {
-    char s[9];
-} vfy_short_t;
-vfy_short_t vfy_short(const void *id32);
-#define AT(x) (unsigned long long)(x)
-#define SHORT(id) vfy_short((id)->b).s
-/* At most 48 bytes of a foreign name, fit for a terminal. */
+/* The first eight hex digits of an id; at most 48 bytes of a foreign name, fit
+ * for a terminal.  Both by value. */
 typedef struct {
     char s[52];
-} vfy_name_t;
-vfy_name_t vfy_name(vch_slice_t text);
+} vfy_text_t;
+vfy_text_t vfy_short(const void *id32);
+vfy_text_t vfy_name(vch_slice_t text);
+#define AT(x) (unsigned long long)(x)
+#define SHORT(id) vfy_short((id)->b).s
 
 /* ---- read.c ---- */
 vch_rc vfy_read(verify_t *v, vch_slice_t bundle);
@@ -168,14 +173,16 @@ const vfy_leaf_t *vfy_find_leaf(const verify_t *v, uint64_t index);
 /* The state-commit at this index. */
 const vfy_leaf_t *vfy_find_commit(const verify_t *v, uint64_t index);
 const vfy_item_t *vfy_find_item(const verify_t *v, uint64_t commit, const vch_state_key_t *key);
-const vfy_set_t *vfy_find_set(const verify_t *v, const vch_hash_t *root);
+const vfy_blob_t *vfy_find_set(const verify_t *v, const vch_hash_t *root);
 const vfy_key_t *vfy_find_key(const verify_t *v, const vch_keyid_t *id);
 /* A statement by object id; stops with I-MISSING, or F-REFERENCE when it is of
  * another kind or stands behind `before`, the leaf that names it (may be NULL). */
 vch_rc vfy_find_object(verify_t *v, const vch_id_t *id, vch_kind_t kind, const vfy_leaf_t *before,
-                       const vfy_leaf_t **ret_leaf, const vfy_statement_t **ret);
+                       const vfy_statement_t **ret);
 /* Block time of a leaf, bracketed by witnesses where the policy wants that. */
 vch_rc vfy_time(verify_t *v, const vfy_leaf_t *leaf, uint64_t *ret_ms);
+/* The next id of a list, or ERR_NOT_FOUND. */
+vch_rc vfy_next_id(vch_list_t *list, vch_id_t *ret);
 /* Both were signed by one party. */
 vch_rc vfy_same_party(verify_t *v, const vfy_leaf_t *a, const vfy_leaf_t *b, const char *what);
 /* The version's value, and its extents' in an array, from the values of the
