@@ -233,7 +233,7 @@ static vch_rc check_table(cfile_t *f, uint64_t *ret_byte, vch_err_t *err)
         VCH_TRY(window_read(f, &f->offsets, at, 8, end, &p, err));
         crc = vch_crc32c(crc, p, 8);
         uint64_t offset = vch_get_u64(p);
-        if (at == f->table ? offset != CF_HEADER : offset < before + 9)
+        if (offset > f->table || (at == f->table ? offset != CF_HEADER : offset < before + 9))
             return damaged(f, at, ret_byte, err, "the table of records is damaged");
         before = offset;
     }

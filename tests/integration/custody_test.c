@@ -67,9 +67,9 @@ static void ledger_end(place_t *p)
 
 static const char *file_in(const place_t *p, const char *name)
 {
-    static char path[4][256];
+    static char path[64][256];
     static int turn;
-    turn = (turn + 1) % 4;
+    turn = (turn + 1) % 64;
     snprintf(path[turn], sizeof path[turn], "%s/%s", p->root, name);
     return path[turn];
 }
@@ -411,7 +411,7 @@ static void flip_each(const place_t *p, const char *name)
         if (findings(p) == 0) fail_msg("%s: byte %zu was changed and nothing was found", name, i);
         if (strcmp(finding_file, name) != 0) fail_msg("%s: byte %zu: %s was named", name, i, finding_file);
         if (finding_has_byte && finding_byte > i)
-            fail_msg("%s: byte %zu is named as byte %llu", name, i, (unsigned long long)finding_byte);
+            fail_msg("%s: byte %zu is named as byte %llu: %s", name, i, (unsigned long long)finding_byte, finding_text);
         b[i] ^= (uint8_t)(1u << i % 8);
     }
     spit(path, b, n - 1);
