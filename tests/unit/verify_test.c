@@ -105,6 +105,21 @@ static vch_hash_t hash_of(const char *s)
     return h;
 }
 
+/* A log that signs anything: one byte of a state value, of a statement before
+ * it is signed, or of a leaf that nobody signs is another one. */
+enum { SPOIL_NOTHING, SPOIL_VALUE, SPOIL_STATEMENT, SPOIL_LEAF };
+static struct {
+    int what;
+    size_t number, at, n; /* n: how many bytes there are, to be told */
+} spoil;
+
+static void spoil_bytes(int what, size_t number, vch_buf_t *b)
+{
+    if (spoil.what != what || spoil.number != number) return;
+    spoil.n = b->n;
+    if (spoil.at < b->n) b->p[spoil.at] = spoil.at % 2 ? 0xff : b->p[spoil.at] ^ 1;
+}
+
 /* ---- fields ------------------------------------------------------------------------ */
 
 static void f_u(vch_buf_t *b, uint64_t key, uint64_t v)
@@ -157,6 +172,7 @@ static void put_statement(log_leaf_t *l, vch_kind_t kind, vch_buf_t *fields)
 static void close_entry(world_t *w, vch_kind_t kind, int who)
 {
     log_leaf_t *l = &w->leaf[w->leaves];
+    spoil_bytes(SPOIL_STATEMENT, w->leaves, &l->st);
     vch_slice_t st = vch_buf_slice(&l->st);
     vch_entry_t e;
     vch_err_t err;
@@ -182,12 +198,12 @@ static void add_commit(world_t *w, uint64_t height, uint64_t first, uint64_t tim
     vch_state_commit_t c = {w->network, height, {time}, first, w->leaves - first, w->state_root, {{0}}};
     if (w->lie == LIE_BLOCK && height == 3) c.count--;
     for (size_t i = 0; i < w->leaves; i++) {
-        vch_kind_t kind;
-        DO(vch_leaf_kind(&kind, vch_buf_slice(&w->leaf[i].bytes)));
-        if (kind == VCH_KIND_STATE_COMMIT) vch_tree_leaf(&c.previous, vch_buf_slice(&w->leaf[i].bytes));
+        if (i == 2 || i == 5) vch_tree_leaf(&c.previous, vch_buf_slice(&w->leaf[i].bytes));
     }
     vch_buf_init(&w->leaf[w->leaves].bytes, 4096);
-    DO(vch_state_commit_put(&w->leaf[w->leaves++].bytes, &c));
+    DO(vch_state_commit_put(&w->leaf[w->leaves].bytes, &c));
+    spoil_bytes(SPOIL_LEAF, w->leaves, &w->leaf[w->leaves].bytes);
+    w->leaves++;
 }
 
 static size_t leaf_hashes(const world_t *w, vch_hash_t *ret, size_t n)
@@ -255,6 +271,7 @@ static void hash_state(world_t *w)
     vch_arena_t scratch;
     vch_arena_init(&scratch, VCH_SMT_SCRATCH_MAX);
     for (size_t i = 0; i < w->values; i++) {
+        spoil_bytes(SPOIL_VALUE, i, &w->value[i].value);
         vch_sha256(&leaf[i].path, w->value[i].key.b, w->value[i].key.n);
         vch_sha256(&leaf[i].value_hash, w->value[i].value.p, w->value[i].value.n);
     }
@@ -455,12 +472,17 @@ static void add_outcome(world_t *w, const vch_id_t *request)
 {
     vch_outcome_t o = {.network = w->network, .request = *request, .permit = w->lie != LIE_DENIED};
     permit(w);
-    strcpy(o.rule, w->lie == LIE_RULE ? "permit/other" : w->lie == LIE_DENIED ? "deny/purpose" : "permit/terms");
+    snprintf(o.rule, sizeof o.rule, "%s",
+             w->lie == LIE_RULE     ? "permit/other"
+             : w->lie == LIE_DENIED ? "deny/purpose"
+                                    : "permit/terms");
     o.set_root = w->permitted_root;
     o.count = w->permitted_n;
     o.expires.ms = T0 + 1000 + LIFE_MS + (w->lie == LIE_LIFE);
     vch_buf_init(&w->leaf[w->leaves].bytes, 4096);
-    DO(vch_outcome_put(&w->leaf[w->leaves++].bytes, &o));
+    DO(vch_outcome_put(&w->leaf[w->leaves].bytes, &o));
+    spoil_bytes(SPOIL_LEAF, w->leaves, &w->leaf[w->leaves].bytes);
+    w->leaves++;
 }
 
 static vch_id_t add_run(world_t *w, const vch_id_t *grant)
@@ -1212,6 +1234,34 @@ static void cut_short_is_not_accepted(void **state)
     free_world(w);
 }
 
+/* Whatever a log that the policy names signs, there is a verdict; and a
+ * spoiled outcome of a recomputed decision is never called OK. */
+static void a_hostile_log_gets_a_verdict(void **state)
+{
+    (void)state;
+    size_t ok = 0, not_ok = 0;
+    for (int what = SPOIL_VALUE; what <= SPOIL_LEAF; what++)
+        for (size_t number = 0; number < (what == SPOIL_VALUE ? 12 : LEAVES); number++) {
+            spoil.n = SIZE_MAX;
+            for (size_t at = number % 5; at < spoil.n; at += 5) {
+                spoil.what = what;
+                spoil.number = number;
+                spoil.at = at;
+                spoil.n = 0;
+                ask_t a = ask(number < 2 && what == SPOIL_STATEMENT ? C_CONSENT : C_DECISION);
+                if (number == 1) a.subject = 5, a.state = 2;
+                vch_report_t r = answer(HONEST, a, TRUST);
+                bool spoiled = spoil.n > 0;
+                ok += r.code == VCH_V_OK && spoiled;
+                not_ok += r.code != VCH_V_OK;
+                if (what == SPOIL_LEAF && number == 4 && r.code == VCH_V_OK && r.recomputed)
+                    fail_msg("byte %zu of the outcome is another one: %s", at, r.claim);
+            }
+        }
+    spoil.what = SPOIL_NOTHING;
+    assert_true(ok > 0 && not_ok > 100);
+}
+
 static void codes_are_stable(void **state)
 {
     (void)state;
@@ -1258,7 +1308,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(consents_hold),        cmocka_unit_test(rows_hold),
         cmocka_unit_test(trust_decides),        cmocka_unit_test(nothing_is_superfluous),
         cmocka_unit_test(no_flip_is_accepted),  cmocka_unit_test(cut_short_is_not_accepted),
-        cmocka_unit_test(codes_are_stable),
+        cmocka_unit_test(codes_are_stable),     cmocka_unit_test(a_hostile_log_gets_a_verdict),
     };
     if (argc == 3 && strcmp(argv[1], "--seeds") == 0) {
         write_seeds(argv[2]);
