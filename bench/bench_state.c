@@ -143,6 +143,9 @@ static void apply_one(world_t *w, kit_tx_t *t)
 static void close_unkept(world_t *w)
 {
     vch_buf_t leaf;
+    vch_state_info_t info;
+    vch_state_info(w->state, &info);
+    if (info.open_count == 0) return;
     vch_buf_init(&leaf, 1024);
     KIT_OK(vch_state_close_block(w->state, &leaf, NULL));
     vch_buf_free(&leaf);
