@@ -233,8 +233,8 @@ vch_rc vch_object_find(vch_ledger_t *l, const vch_id_t *object, uint64_t *ret_in
 vch_rc vch_object_read(vch_ledger_t *l, const vch_id_t *object, vch_arena_t *arena, vch_statement_t *ret,
                        uint64_t *ret_index, vch_err_t *err)
 {
-    uint64_t index;
-    uint32_t statement;
+    uint64_t index = 0;
+    uint32_t statement = 0;
     vch_log_entry_t e;
     VCH_TRY(vch_object_find(l, object, &index, &statement, err));
     VCH_TRY(vch_log_read(l->log, index, arena, &e, err));
