@@ -226,7 +226,7 @@ static vch_rc check_size(cfile_t *f, uint64_t *ret_byte, vch_err_t *err)
 static vch_rc check_table(cfile_t *f, uint64_t *ret_byte, vch_err_t *err)
 {
     if (kinds[f->kind].fixed) return VCH_OK;
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     uint64_t end = f->table + (uint64_t)f->count * 8, before = CF_HEADER;
     uint32_t crc = 0;
     for (uint64_t at = f->table; at < end; at += 8) {
@@ -282,7 +282,7 @@ void cf_close(cfile_t *f)
 
 static vch_rc record_place(cfile_t *f, uint32_t i, uint64_t *ret_at, size_t *ret_n, vch_err_t *err)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     uint64_t table_end = f->table + (uint64_t)f->count * 8, next = f->table;
     VCH_TRY(window_read(f, &f->offsets, f->table + 8 * (uint64_t)i, 8, table_end, &p, err));
     uint64_t at = vch_get_u64(p);
@@ -302,7 +302,7 @@ vch_rc cf_get(cfile_t *f, uint32_t i, vch_slice_t *ret, uint64_t *ret_byte, bool
     bool fixed = kinds[f->kind].fixed;
     uint64_t at = CF_HEADER + (uint64_t)i * (f->width + 4);
     size_t n = f->width + 4, head = fixed ? 0 : 4;
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     if (i >= f->count) return vch_fail(err, VCH_ERR_NOT_FOUND, "%s has no record %u", f->name, i);
     if (!fixed) VCH_TRY(record_place(f, i, &at, &n, err));
     VCH_TRY(window_read(f, &f->records, at, n, fixed ? f->size : f->table, &p, err));

@@ -352,7 +352,7 @@ static vch_rc put_in_group(create_t *c, vch_slice_t name, uint8_t group, vch_err
 static vch_rc take_group(create_t *c, const char *text, vch_err_t *err)
 {
     const char *is = strchr(text, '=');
-    uint8_t group;
+    uint8_t group = 0;
     if (!is || is == text || !is[1])
         return vch_fail(err, VCH_ERR_USAGE, "a group is given as NAME=COLUMN,COLUMN, not \"%s\"", text);
     VCH_TRY(add_group(c, vch_slice(text, (size_t)(is - text)), &group, err));
@@ -367,7 +367,7 @@ static vch_rc take_group(create_t *c, const char *text, vch_err_t *err)
 /* "features" comes first, then the groups named, the label last. */
 static vch_rc make_groups(create_t *c, vch_err_t *err)
 {
-    uint8_t group, features;
+    uint8_t group = 0, features = 0;
     VCH_TRY(take_identifying(c, c->in->subject_col, &c->spec.has_subject, &c->spec.subject, err));
     VCH_TRY(take_identifying(c, c->in->key_col, &c->spec.has_key, &c->spec.key, err));
     VCH_TRY(add_group(c, vch_str("features"), &features, err));
