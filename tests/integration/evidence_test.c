@@ -426,64 +426,90 @@ static void a_second_version(void **state)
     assert_true(w.report.recomputed);
 }
 
-/* A witness cosigns the newest checkpoint; a policy that wants it is content
- * with it, and with no other. */
+/* The ledger's policy, but with this witness instead of none. */
+static vch_buf_t policy_with(const vch_signer_t *witness)
+{
+    vch_buf_t b;
+    vch_buf_init(&b, 65536);
+    OK(vch_buf_put(&b, w.trust, w.trust_n));
+    char *none = memmem(b.p, b.n, "quorum none\n", 12);
+    assert_non_null(none);
+    b.n = (size_t)(none - (char *)b.p);
+    OK(vch_buf_printf(&b, "witness w "));
+    OK(vch_vkey_put(&b, "w.example/1", VCH_NOTE_COSIG_ED25519, vch_signer_public(witness)->b + 2));
+    OK(vch_buf_printf(&b, "\nquorum w\n"));
+    return b;
+}
+
+/* Keeps the head with a cosignature of the newest block's time; nothing that
+ * the log signed alone stands before it. */
+static uint64_t cosign_head(const vch_signer_t *witness, uint64_t *ret_seconds)
+{
+    vch_buf_t note;
+    vch_note_t *parsed = malloc(sizeof *parsed);
+    vch_ledger_info_t info;
+    uint64_t size;
+    char kept[160];
+    snprintf(kept, sizeof kept, "%s/log/cosigned", w.ledger);
+    OK(vch_ledger_close(w.l, &w.err));
+    write_file(kept, "", 0);
+    OK(vch_ledger_open(&w.l, w.ledger, 0, &w.err));
+    OK(vch_ledger_info(w.l, &info, &w.err));
+    vch_buf_init(&note, 65536);
+    OK(vch_log_head(w.l->log, &note, &size, &w.err));
+    OK(vch_note_get(parsed, vch_buf_slice(&note)));
+    char *text = strndup((const char *)note.p, parsed->text.n);
+    *ret_seconds = info.time.ms / 1000;
+    OK(vch_note_cosign(&note, vch_slice(text, parsed->text.n), "w.example/1", witness, *ret_seconds));
+    OK(vch_log_keep_cosigned(w.l->log, size, vch_buf_slice(&note), &w.err));
+    free(text);
+    free(parsed);
+    vch_buf_free(&note);
+    return size;
+}
+
+static void judge_by(const vch_buf_t *policy, vch_verify_status_t want)
+{
+    assert_int_equal(judge(w.bundle.p, w.bundle.n, (const char *)policy->p, policy->n), want);
+}
+
+/* A policy that wants a witness is content with what that one cosigned, and
+ * with nothing else. */
 static void cosigned_checkpoints_are_preferred(void **state)
 {
     (void)state;
     static const uint8_t seed[2][32] = {{1}, {2}};
     vch_signer_t *key[2];
-    vch_buf_t note, policy[2];
-    vch_note_t parsed;
-    uint64_t size, first;
-    vch_time_t now = {0};
-    vch_ledger_info_t info;
-    char kept[160];
-    snprintf(kept, sizeof kept, "%s/log/cosigned", w.ledger);
-    /* A checkpoint that the log signed alone must not stand in its way. */
-    OK(vch_ledger_close(w.l, &w.err));
-    write_file(kept, "", 0);
-    OK(vch_ledger_open(&w.l, w.ledger, 0, &w.err));
-    OK(vch_ledger_info(w.l, &info, &w.err));
-    now = info.time;
-    vch_buf_init(&note, 65536);
-    OK(vch_log_head(w.l->log, &note, &size, &w.err));
-    OK(vch_note_get(&parsed, vch_buf_slice(&note)));
-    vch_slice_t text = {NULL, 0};
-    char *copy = strndup((const char *)note.p, note.n);
-    text = vch_slice(copy, parsed.text.n);
+    vch_buf_t policy[2];
+    uint64_t first, seconds;
+    char id[64];
     for (int i = 0; i < 2; i++) {
         OK(vch_signer_new(&key[i], VCH_ALG_ED25519, seed[i], &w.err));
-        vch_buf_init(&policy[i], 65536);
-        OK(vch_buf_put(&policy[i], w.trust, w.trust_n));
-        char *none = memmem(policy[i].p, policy[i].n, "quorum none\n", 12);
-        assert_non_null(none);
-        policy[i].n = (size_t)(none - (char *)policy[i].p);
-        OK(vch_buf_printf(&policy[i], "witness w "));
-        OK(vch_vkey_put(&policy[i], "w.example/1", VCH_NOTE_COSIG_ED25519, vch_signer_public(key[i])->b + 2));
-        OK(vch_buf_printf(&policy[i], "\nquorum w\n"));
+        policy[i] = policy_with(key[i]);
     }
-    OK(vch_note_cosign(&note, text, "w.example/1", key[0], now.ms / 1000));
-    OK(vch_log_keep_cosigned(w.l->log, size, vch_buf_slice(&note), &w.err));
+    uint64_t size = cosign_head(key[0], &seconds);
     log_decisions(3, &first); /* the log goes on, not cosigned */
     make("lineage", w.model);
     assert_int_equal(w.report.newest_size, size);
-    assert_int_equal(judge(w.bundle.p, w.bundle.n, (const char *)policy[0].p, policy[0].n), VCH_VERIFY_OK);
+    judge_by(&policy[1], VCH_VERIFY_INCONCLUSIVE);
+    judge_by(&policy[0], VCH_VERIFY_OK);
     assert_true(w.report.witnessed);
-    assert_int_equal(w.report.witness_s, now.ms / 1000);
-    assert_int_equal(judge(w.bundle.p, w.bundle.n, (const char *)policy[1].p, policy[1].n), VCH_VERIFY_INCONCLUSIVE);
-    char id[64];
+    assert_int_equal(w.report.witness_s, seconds);
+    char *trust = w.trust;
+    size_t trust_n = w.trust_n;
+    w.trust = (char *)policy[0].p;
+    w.trust_n = policy[0].n;
+    attack(); /* the cosignature's bytes count too */
+    w.trust = trust;
+    w.trust_n = trust_n;
     snprintf(id, sizeof id, "triage/%llu", (unsigned long long)first);
     make("decision", id); /* part under the cosigned one, part under the newest */
     assert_true(w.report.newest_size > size);
-    assert_int_equal(judge(w.bundle.p, w.bundle.n, (const char *)policy[0].p, policy[0].n), VCH_VERIFY_INCONCLUSIVE);
-    attack();
+    judge_by(&policy[0], VCH_VERIFY_INCONCLUSIVE);
     for (int i = 0; i < 2; i++) {
         vch_signer_free(key[i]);
         vch_buf_free(&policy[i]);
     }
-    vch_buf_free(&note);
-    free(copy);
 }
 
 static void a_batch_of_ten_thousand(void **state)
@@ -499,6 +525,43 @@ static void a_batch_of_ten_thousand(void **state)
     for (size_t i = 0; i < 20; i++) flip(w.bundle.n / 20 * i, 4);
     make("decision", "triage/5008");
     says("1 decision from 5008 on");
+}
+
+/* A model without a run is shown as what it is; nothing is recomputed. */
+static void an_unproven_import_is_called_that(void **state)
+{
+    (void)state;
+    vch_receipt_t receipt;
+    vch_text_t json;
+    uint64_t first, count;
+    char model[65], text[256];
+    int n = snprintf(text, sizeof text, "{\"digest\":\"%064d\",\"name\":\"bought\"}", 7);
+    OK(vch_submit_json(w.l, w.op, "model", text, (size_t)n, &receipt, &w.err));
+    vch_hex(model, receipt.object.b, 32);
+    n = snprintf(text, sizeof text, "{\"model\":\"%s\",\"scope\":\"bought/desk\"}", model);
+    OK(vch_submit_json(w.l, w.op, "deployment", text, (size_t)n, &receipt, &w.err));
+    write_file(at("one.jsonl"), "{\"input\":1,\"output\":\"no\",\"reasons\":[]}\n", 41);
+    OK(vch_decisions_log(w.l, w.op, "bought/desk", w.path, &first, &count, &receipt, &w.err));
+    make("decision", "bought/desk/0");
+    says("an unproven import");
+    assert_false(w.report.recomputed);
+    OK(vch_decision_trace(w.l, "bought/desk/0", &json, &w.err));
+    assert_non_null(strstr(json.p, "\"origin\":\"unproven import\""));
+    assert_null(strstr(json.p, "\"run\":"));
+    assert_null(strstr(json.p, "\"verified\":false"));
+    vch_text_free(&json);
+}
+
+static void a_read_only_ledger_proves_too(void **state)
+{
+    (void)state;
+    OK(vch_ledger_close(w.l, &w.err));
+    OK(vch_ledger_open(&w.l, w.ledger, VCH_LEDGER_READ_ONLY, &w.err));
+    make("lineage", w.model);
+    assert_true(w.report.recomputed);
+    make("consent", "study/3");
+    OK(vch_ledger_close(w.l, &w.err));
+    OK(vch_ledger_open(&w.l, w.ledger, 0, &w.err));
 }
 
 /* ---- what isn't there ----------------------------------------------------------------------- */
@@ -626,6 +689,8 @@ int main(void)
         cmocka_unit_test(a_second_version),
         cmocka_unit_test(a_batch_of_ten_thousand),
         cmocka_unit_test(cosigned_checkpoints_are_preferred),
+        cmocka_unit_test(an_unproven_import_is_called_that),
+        cmocka_unit_test(a_read_only_ledger_proves_too),
         cmocka_unit_test(unknown_things_are_named),
         cmocka_unit_test(lost_and_changed_decisions),
     };
