@@ -357,9 +357,9 @@ static vch_rc start_state(vch_ledger_t *l, vch_err_t *err)
 {
     vch_state_info_t info;
     VCH_TRY(vch_state_open(&l->state, l->kv, err));
-    VCH_TRY(check_belongs(l, err));
     vch_state_info(l->state, &info);
     l->saved_at = info.applied;
+    VCH_TRY(check_belongs(l, err));
     return nd_catch_up(l, err);
 }
 

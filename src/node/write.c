@@ -690,9 +690,10 @@ static vch_rc finish(vch_ledger_t *l, vch_err_t *err)
     vch_state_info_t info;
     if (l->poisoned || (l->flags & VCH_LEDGER_READ_ONLY)) return VCH_OK; /* what was acknowledged is on the disk */
     vch_state_info(l->state, &info);
-    if (!l->wrote && info.open_count == 0) return nd_save(l, err);
-    VCH_TRY(nd_enter(l, err));
-    vch_rc rc = l->log_key ? nd_checkpoint(l, NULL, err) : nd_close_block(l, err);
+    bool changed = l->wrote || info.open_count;
+    if (!changed && (l->kv_in_memory || info.applied == l->saved_at)) return VCH_OK;
+    VCH_TRY(nd_enter(l, err)); /* also for saving: vouch check reads the index under this lock */
+    vch_rc rc = !changed ? VCH_OK : l->log_key ? nd_checkpoint(l, NULL, err) : nd_close_block(l, err);
     if (rc == VCH_OK && !l->poisoned) rc = nd_save(l, err);
     nd_leave(l);
     return rc;
