@@ -15,7 +15,7 @@
 
 #define LH_ORIGIN "clinic-a.example/ledger"
 
-static vch_err_t lh_err;
+__attribute__((unused)) static vch_err_t lh_err;
 
 #define LH_OK(call)                                                                                                    \
     do {                                                                                                               \

@@ -194,7 +194,7 @@ vch_rc vch_identity_load(vch_ledger_t *l, const char *name, const char *passphra
     VCH_TRY(nd_name_check(name, err));
     VCH_TRY(key_path(l, path, name, err));
     vch_rc rc = nd_key_load(l->port, path, passphrase, ret, err);
-    if (rc != VCH_ERR_NOT_FOUND) return rc;
+    if (rc != VCH_ERR_NOT_FOUND) return nd_told(rc, err);
     return vch_hint(err, vch_fail(err, rc, "there is no identity named \"%s\"", name), "make one: vouch id new %s",
                     name);
 }

@@ -257,7 +257,7 @@ vch_rc vch_ledger_init_on(vch_port_t *port, const char *dir, const vch_init_t *i
     vch_buf_init(&m.commit, 4096);
     rc = make_locked(&m);
     maker_free(&m);
-    return rc;
+    return nd_told(rc, err);
 }
 
 vch_rc vch_ledger_init(const char *dir, const vch_init_t *init, vch_err_t *err)

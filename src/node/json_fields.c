@@ -268,5 +268,5 @@ vch_rc vch_submit_json(vch_ledger_t *l, const vch_signer_t *signer, const char *
     if (rc == VCH_OK) rc = vch_ledger_write(l, signer, schema->kind, made.slice, made.n, ret, err);
     for (size_t i = 0; i < made.n; i++) vch_buf_free(&made.fields[i]);
     vch_arena_free(&arena);
-    return rc;
+    return nd_told(rc, err);
 }

@@ -114,6 +114,8 @@ vch_rc nd_objects_refresh(vch_ledger_t *, vch_err_t *);
 void nd_objects_free(vch_ledger_t *);
 
 /* ---- text for people ---- */
+/* A failure that nobody put into words gets the plain ones; returns rc. */
+vch_rc nd_told(vch_rc rc, vch_err_t *);
 vch_rc nd_put_hex(vch_buf_t *, const void *p, size_t n);       /* quoted */
 vch_rc nd_put_time(vch_buf_t *, const char *name, vch_time_t); /* "name":"ISO-8601","name ms":N */
 vch_rc nd_put_roles(vch_buf_t *, unsigned roles);              /* ["user", …] */

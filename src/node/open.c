@@ -546,7 +546,7 @@ vch_rc vch_ledger_open_on(vch_ledger_t **ret, vch_port_t *port, const char *dir,
     rc = open_steps(l, err);
     if (rc != VCH_OK) {
         nd_ledger_free(l);
-        return rc;
+        return nd_told(rc, err);
     }
     if (l->lock_file) port->disk->unlock(port, l->lock_file);
     *ret = l;

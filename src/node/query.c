@@ -700,7 +700,7 @@ vch_rc vch_prove_inclusion(vch_ledger_t *l, uint64_t index, vch_text_t *ret_proo
     if (rc == VCH_OK) rc = vch_text_take(ret_proof, &b);
     vch_buf_free(&b);
     vch_ledger_read_end(l);
-    return rc;
+    return nd_told(rc, err);
 }
 
 static vch_rc consistency(vch_ledger_t *l, uint64_t size1, uint64_t size2, vch_buf_t *b, vch_err_t *err)
@@ -734,5 +734,5 @@ vch_rc vch_prove_consistency(vch_ledger_t *l, uint64_t size1, uint64_t size2, vc
     if (rc == VCH_OK) rc = vch_text_take(ret_json, &b);
     vch_buf_free(&b);
     vch_ledger_read_end(l);
-    return rc;
+    return nd_told(rc, err);
 }

@@ -11,6 +11,12 @@ void vch_text_free(vch_text_t *t)
     *t = (vch_text_t){NULL, 0};
 }
 
+vch_rc nd_told(vch_rc rc, vch_err_t *err)
+{
+    if (rc == VCH_OK || !err || (err->rc == rc && err->text[0])) return rc;
+    return vch_fail(err, rc, "%s", vch_rc_text(rc));
+}
+
 vch_rc vch_text_take(vch_text_t *ret, vch_buf_t *b)
 {
     char *p = vch_alloc(b->n + 1);

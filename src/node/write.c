@@ -503,7 +503,7 @@ vch_rc vch_ledger_write(vch_ledger_t *l, const vch_signer_t *signer, vch_kind_t 
         if (rc != VCH_OK && err) *err = r->err;
     }
     request_free(r);
-    return rc;
+    return nd_told(rc, err);
 }
 
 /* ---- transactions signed elsewhere ------------------------------------------------------------------------ */
@@ -544,7 +544,7 @@ vch_rc vch_submit(vch_ledger_t *l, const uint8_t *const *tx, const size_t *tx_n,
         request_free(request[i]);
     }
     vch_free(request);
-    return rc == VCH_OK ? refused : rc;
+    return nd_told(rc == VCH_OK ? refused : rc, err);
 }
 
 /* ---- reading ---------------------------------------------------------------------------------------------- */
@@ -555,7 +555,7 @@ vch_rc vch_ledger_read_begin(vch_ledger_t *l, vch_err_t *err)
     vch_rc rc = nd_alive(l, err);
     if (rc == VCH_OK) rc = take_in(l, err);
     if (rc != VCH_OK) pthread_mutex_unlock(&l->mutex);
-    return rc;
+    return nd_told(rc, err);
 }
 
 void vch_ledger_read_end(vch_ledger_t *l) { pthread_mutex_unlock(&l->mutex); }
@@ -680,7 +680,7 @@ vch_rc vch_ledger_checkpoint(vch_ledger_t *l, vch_text_t *ret_note, vch_err_t *e
     pthread_mutex_unlock(&l->mutex);
     if (rc == VCH_OK && ret_note) rc = vch_text_take(ret_note, &note);
     vch_buf_free(&note);
-    return rc;
+    return nd_told(rc, err);
 }
 
 /* ---- closing and telling ----------------------------------------------------------------------------------------- */
@@ -706,7 +706,7 @@ vch_rc vch_ledger_close(vch_ledger_t *l, vch_err_t *err)
     vch_rc rc = finish(l, err);
     pthread_mutex_unlock(&l->mutex);
     nd_ledger_free(l);
-    return rc;
+    return nd_told(rc, err);
 }
 
 vch_rc vch_ledger_info(vch_ledger_t *l, vch_ledger_info_t *ret, vch_err_t *err)
