@@ -7,6 +7,7 @@
 #include "crypto/sha256.h"
 #include "entry/note.h"
 #include "node/custody.h"
+#include "node/use.h"
 
 #define BLOCK (1u << 20)
 #define TAGS "gpkqdDvestCcSaramybRx"
@@ -462,7 +463,7 @@ static vch_rc check_set(void *ctx, const char *name)
 
 typedef vch_rc (*vch_check_fn)(vch_ledger_t *, vch_finding_fn, void *, uint64_t *, vch_err_t *);
 
-static const vch_check_fn services[] = {vch_custody_check};
+static const vch_check_fn services[] = {vch_custody_check, vch_decisions_check};
 
 static void pass_on(void *ctx, const vch_finding_t *f) { report(ctx, f); }
 

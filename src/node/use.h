@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The user's side from the inside: what grants permit now, rows as CSV,
+ * decision batches on disk (docs/formats/decisions.md). */
+#ifndef VCH_USE_H
+#define VCH_USE_H
+
+#include "node/custody.h"
+#include "node/node.h"
+
+/* The leaves of one batch as they were logged, `count` of them copied into the
+ * arena.  ERR_NOT_FOUND when the file is not here, ERR_CORRUPT naming the byte
+ * when it is damaged.  Not between read_begin and _end. */
+VCH_MUST_USE vch_rc vch_decisions_load(vch_ledger_t *, const vch_id_t *deployment, uint64_t first, uint64_t count,
+                                       vch_arena_t *, vch_slice_t *ret_leaf, vch_err_t *);
+/* Every file under decisions/ against its batch on the ledger; findings name
+ * file and byte.  The result says only whether the check could be done. */
+VCH_MUST_USE vch_rc vch_decisions_check(vch_ledger_t *, vch_finding_fn, void *ctx, uint64_t *ret_findings, vch_err_t *);
+
+/* ---- what a set of grants permits now ---------------------------------------- */
+
+typedef struct {
+    vch_id_t version, dataset;
+    uint16_t groups; /* granted by all of them, a bit set */
+    uint32_t extents;
+    uint32_t *rows; /* of each extent */
+    size_t *at;     /* where its part of the bitmap begins */
+    vch_buf_t bits; /* granted and permitted now */
+    uint64_t count;
+    vch_arena_t arena;  /* holds rows, at, fields */
+    vch_slice_t fields; /* of the dataset statement */
+} vch_use_t;
+
+/* Checks that every grant is the signer's own, permitted, unexpired and of one
+ * version.  Not between read_begin and _end. */
+VCH_MUST_USE vch_rc vch_use_open(vch_use_t *ret, vch_ledger_t *, const vch_signer_t *, const vch_id_t *grants, size_t n,
+                                 vch_err_t *);
+void vch_use_close(vch_use_t *);
+
+/* Rows (extent, row) as CSV with a header, each checked against its
+ * commitments before it is written. */
+VCH_MUST_USE vch_rc vch_use_write_csv(const vch_use_t *, vch_ledger_t *, const char *path, const uint32_t (*row)[2],
+                                      size_t n, vch_err_t *);
+
+/* ---- the command of a run (child.c) -------------------------------------------- */
+
+/* Run argv with these additional "NAME=value" settings, its output on our
+ * stderr; *ret_exit is its exit code, or 128 + the signal that ended it. */
+VCH_MUST_USE vch_rc vch_child_run(const char *const *argv, const char *const *settings, int *ret_exit, vch_err_t *);
+/* Where execvp would find argv[0]; false when nowhere. */
+bool vch_child_find(const char *name, char ret[VCH_PATH_MAX]);
+/* One line about this system for the environment's hash. */
+void vch_child_system(char *ret, size_t n);
+
+#endif
