@@ -532,6 +532,7 @@ static void an_unproven_import_is_called_that(void **state)
 {
     (void)state;
     vch_receipt_t receipt;
+    static const char line[] = "{\"input\":1,\"output\":\"no\",\"reasons\":[]}\n";
     vch_text_t json;
     uint64_t first, count;
     char model[65], text[256];
@@ -540,7 +541,7 @@ static void an_unproven_import_is_called_that(void **state)
     vch_hex(model, receipt.object.b, 32);
     n = snprintf(text, sizeof text, "{\"model\":\"%s\",\"scope\":\"bought/desk\"}", model);
     OK(vch_submit_json(w.l, w.op, "deployment", text, (size_t)n, &receipt, &w.err));
-    write_file(at("one.jsonl"), "{\"input\":1,\"output\":\"no\",\"reasons\":[]}\n", 41);
+    write_file(at("one.jsonl"), line, sizeof line - 1);
     OK(vch_decisions_log(w.l, w.op, "bought/desk", w.path, &first, &count, &receipt, &w.err));
     make("decision", "bought/desk/0");
     says("an unproven import");
@@ -635,7 +636,9 @@ static int first_file(const char *path, const struct stat *st, int flag, struct 
     (void)f;
     size_t n = strlen(path);
     if (flag != FTW_F || n < 5 || strcmp(path + n - 4, ".dcb") != 0) return 0;
-    if (!batch_path[0] || strcmp(path, batch_path) < 0) snprintf(batch_path, sizeof batch_path, "%s", path);
+    char *bytes = read_file(path, &n); /* deployments lie in folders of random names: the one meant says "score 2" */
+    if (memmem(bytes, n, "score 2", 7)) snprintf(batch_path, sizeof batch_path, "%s", path);
+    free(bytes);
     return 0;
 }
 
