@@ -22,6 +22,14 @@ const char *vch_rc_name(vch_rc rc) { return rc_table[rc_row(rc)].name; }
 const char *vch_rc_text(vch_rc rc) { return rc_table[rc_row(rc)].text; }
 int vch_rc_exit(vch_rc rc) { return rc_table[rc_row(rc)].exit_code; }
 
+/* Texts quote what came from outside: it must not end the line, nor steer a
+ * terminal. */
+static void one_line(char *text)
+{
+    for (; *text; text++)
+        if ((uint8_t)*text < 0x20 || *text == 0x7f) *text = '?';
+}
+
 vch_rc vch_fail(vch_err_t *err, vch_rc rc, const char *fmt, ...)
 {
     if (!err) return rc;
@@ -31,6 +39,7 @@ vch_rc vch_fail(vch_err_t *err, vch_rc rc, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, ap);
     va_end(ap);
+    one_line(err->text);
     return rc;
 }
 
@@ -41,6 +50,7 @@ vch_rc vch_hint(vch_err_t *err, vch_rc rc, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(err->hint, sizeof err->hint, fmt, ap);
     va_end(ap);
+    one_line(err->hint);
     return rc;
 }
 
@@ -58,6 +68,7 @@ vch_rc vch_context(vch_err_t *err, vch_rc rc, const char *fmt, ...)
     va_start(ap, fmt);
     int n = vsnprintf(err->text, sizeof err->text, fmt, ap);
     va_end(ap);
+    one_line(err->text);
     if (n < 0 || (size_t)n + 3 > sizeof err->text) return rc;
     memcpy(err->text + n, ": ", 2);
     size_t room = sizeof err->text - (size_t)n - 3;
