@@ -8,6 +8,7 @@
 #include "entry/note.h"
 #include "node/custody.h"
 #include "node/use.h"
+#include "node/use.h"
 
 #define BLOCK (1u << 20)
 #define TAGS "gpkqdDvestCcSaramybRx"
