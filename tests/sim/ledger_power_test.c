@@ -185,7 +185,7 @@ static void init_through_cuts(world_t *w)
     }
 }
 
-static unsigned one_ledger(unsigned long long seed, unsigned cuts)
+static unsigned one_ledger(unsigned long long seed, unsigned cuts, size_t *acked)
 {
     world_t *w = calloc(1, sizeof *w);
     w->seed = seed;
@@ -210,7 +210,7 @@ static unsigned one_ledger(unsigned long long seed, unsigned cuts)
     verify_proof(w, l);
     assert_int_equal(vch_ledger_close(l, &w->err), VCH_OK);
     unsigned made = w->cuts;
-    assert_true(w->n > 0);
+    *acked += w->n;
     vch_sim_free(w->sim);
     free(w);
     return made;
@@ -222,8 +222,15 @@ static void nothing_acknowledged_is_lost(void **state)
     const char *named = getenv("VOUCHSAFE_TEST_SEED");
     unsigned long long seed = named ? strtoull(named, NULL, 10) : 20261122;
     unsigned want = cuts_wanted(), made = 0;
+    size_t acked = 0;
     print_message("seed %llu, %u cuts\n", seed, want);
-    for (; made < want; seed++) made += one_ledger(seed, want - made < CUTS_PER_LEDGER ? want - made : CUTS_PER_LEDGER);
+    for (; made < want; seed++) {
+        unsigned left = want - made;
+        made += one_ledger(seed, left < CUTS_PER_LEDGER ? left : CUTS_PER_LEDGER, &acked);
+    }
+    print_message("%u cuts, %zu entries acknowledged
+", made, acked);
+    assert_true(want < CUTS_PER_LEDGER || acked > made); /* it did work in between */
 }
 
 int main(void)
