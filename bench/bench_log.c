@@ -9,6 +9,7 @@
 
 #include "bench.h"
 #include "log/log.h"
+#include "tree.h"
 
 #define RECORD 200
 
@@ -22,8 +23,12 @@ typedef struct {
 
 static void fill(ctx_t *c)
 {
+    uint32_t x = 0x2545f491;
     for (size_t i = 0; i < 1024; i++)
-        for (size_t k = 0; k < RECORD; k++) c->data[i][k] = (uint8_t)(rand() >> 7);
+        for (size_t k = 0; k < RECORD; k++) {
+            x = x * 1664525u + 1013904223u;
+            c->data[i][k] = (uint8_t)(x >> 24);
+        }
 }
 
 static void die(const char *what)
@@ -34,9 +39,7 @@ static void die(const char *what)
 
 static void remove_dir(const char *path)
 {
-    char command[1200];
-    snprintf(command, sizeof command, "rm -rf '%s'", path);
-    if (system(command) != 0) die("rm");
+    if (tree_remove(path) != 0) die("removing a folder");
 }
 
 static double ours(void *p)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "tree.h"
 #include "vouchsafe/verify.h"
 #include "vouchsafe/vouchsafe.h"
 
@@ -88,7 +89,7 @@ static double sync_and_verify(void *ctx)
 
 void bench_one(const char *dir)
 {
-    char path[1100], command[1300];
+    char path[1100];
     vch_err_t err = {0};
     snprintf(path, sizeof path, "%s/vch-bench-one-%d", dir, (int)getpid());
     one_t o = {.dir = path};
@@ -102,8 +103,7 @@ void bench_one(const char *dir)
                 bench_median(floor_us, 7) + 20);
     vch_signer_free(o.key);
     MUST(vch_ledger_close(o.ledger, &err));
-    snprintf(command, sizeof command, "rm -rf '%s'", path);
-    if (system(command) != 0) exit(1);
+    if (tree_remove(path) != 0) exit(1);
 }
 
 /* ---- a bundle with 10,000 decisions ------------------------------------------------ */
@@ -158,7 +158,7 @@ static void make_bundle(const char *dir, const char *bundle)
 
 void bench_bundle(const char *dir)
 {
-    char path[1100], bundle[1200], trust[1200], command[1300];
+    char path[1100], bundle[1200], trust[1200];
     vch_err_t err = {0};
     snprintf(path, sizeof path, "%s/vch-bench-bundle-%d", dir, (int)getpid());
     snprintf(bundle, sizeof bundle, "%s/all.bundle", path);
@@ -182,6 +182,5 @@ void bench_bundle(const char *dir)
     free(arena);
     free(b);
     free(t);
-    snprintf(command, sizeof command, "rm -rf '%s'", path);
-    if (system(command) != 0) exit(1);
+    if (tree_remove(path) != 0) exit(1);
 }
