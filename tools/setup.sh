@@ -56,6 +56,32 @@ if [ -n "$missing" ]; then
     fi
 fi
 
+# The libraries of another machine, for its byte order: fetched and unpacked
+# into the build folder with a package index of their own, so that this
+# system's packages and architectures stay as they are.
+s390x_root() {
+    folder=$PWD/build-s390x
+    if [ -f "$folder/root/complete" ]; then return; fi
+    rm -rf "$folder/root" "$folder/apt"
+    mkdir -p "$folder/root" "$folder/apt/lists/partial" "$folder/apt/cache/archives/partial" "$folder/apt/debs"
+    : >"$folder/apt/status"
+    echo "setup: fetching libsodium and OpenSSL for s390x into build-s390x/"
+    (
+        cd "$folder/apt/debs"
+        set -- -q -o APT::Architecture=s390x -o APT::Architectures=s390x -o Dir::State="$folder/apt" \
+            -o Dir::State::status="$folder/apt/status" -o Dir::Cache="$folder/apt/cache" -o APT::Sandbox::User=root
+        apt-get "$@" update && apt-get "$@" download libsodium-dev libssl-dev &&
+            for package in *.deb; do dpkg-deb -x "$package" "$folder/root" || exit 1; done
+    ) >"$folder/apt/log" 2>&1 || {
+        cat "$folder/apt/log" >&2
+        echo "setup: could not fetch the s390x libraries (above); mend it and run tools/setup.sh soak again" >&2
+        exit 1
+    }
+    rm -rf "$folder/apt"
+    : >"$folder/root/complete"
+}
+[ "$level" != soak ] || s390x_root
+
 [ $python = yes ] || exit 0
 pins=tools/requirements-demo.txt
 stamp=.venv/.vouchsafe-pins
