@@ -228,8 +228,7 @@ static void nothing_acknowledged_is_lost(void **state)
         unsigned left = want - made;
         made += one_ledger(seed, left < CUTS_PER_LEDGER ? left : CUTS_PER_LEDGER, &acked);
     }
-    print_message("%u cuts, %zu entries acknowledged
-", made, acked);
+    print_message("%u cuts, %zu entries acknowledged\n", made, acked);
     assert_true(want < CUTS_PER_LEDGER || acked > made); /* it did work in between */
 }
 
