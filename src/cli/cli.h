@@ -180,21 +180,70 @@ void cli_help_completion(void);
 
 /* ---- handlers ---------------------------------------------------------------------------------- */
 
-#define CLI_HANDLERS(X)                                                                                                \
-    X(init)                                                                                                            \
-    X(status) X(check) X(verify) X(version) X(completion) X(help) X(id_new) X(id_list) X(id_show) X(party_add)         \
-        X(party_list) X(party_show) X(party_rotate) X(party_revoke) X(wallet_new) X(wallet_list) X(wallet_show)        \
-            X(wallet_keys) X(dataset_create) X(dataset_add) X(dataset_list) X(dataset_show) X(dataset_versions)        \
-                X(dataset_check) X(dataset_diff) X(terms_add) X(terms_list) X(terms_show) X(consent_give)              \
-                    X(consent_record) X(consent_withdraw) X(consent_list) X(consent_show) X(access_request)            \
-                        X(access_list) X(access_show) X(access_fetch) X(run_exec) X(run_list) X(run_show) X(model_add) \
-                            X(model_list) X(model_show) X(model_affected) X(model_remedy) X(deployment_add)            \
-                                X(deployment_end) X(deployment_list) X(decision_log) X(decision_list) X(decision_show) \
-                                    X(decision_trace) X(bundle_make) X(bundle_show) X(log_head) X(log_cat)             \
-                                        X(log_submit) X(log_export) X(log_prove) X(state_get) X(state_prove)           \
-                                            X(config_show)
-#define CLI_HANDLER(name) VCH_MUST_USE vch_rc cli_##name(cli_t *);
-CLI_HANDLERS(CLI_HANDLER)
+#define CLI_HANDLER(name) VCH_MUST_USE vch_rc name(cli_t *)
+CLI_HANDLER(cli_init);
+CLI_HANDLER(cli_status);
+CLI_HANDLER(cli_check);
+CLI_HANDLER(cli_verify);
+CLI_HANDLER(cli_version);
+CLI_HANDLER(cli_completion);
+CLI_HANDLER(cli_help);
+CLI_HANDLER(cli_id_new);
+CLI_HANDLER(cli_id_list);
+CLI_HANDLER(cli_id_show);
+CLI_HANDLER(cli_party_add);
+CLI_HANDLER(cli_party_list);
+CLI_HANDLER(cli_party_show);
+CLI_HANDLER(cli_party_rotate);
+CLI_HANDLER(cli_party_revoke);
+CLI_HANDLER(cli_wallet_new);
+CLI_HANDLER(cli_wallet_list);
+CLI_HANDLER(cli_wallet_show);
+CLI_HANDLER(cli_wallet_keys);
+CLI_HANDLER(cli_dataset_create);
+CLI_HANDLER(cli_dataset_add);
+CLI_HANDLER(cli_dataset_list);
+CLI_HANDLER(cli_dataset_show);
+CLI_HANDLER(cli_dataset_versions);
+CLI_HANDLER(cli_dataset_check);
+CLI_HANDLER(cli_dataset_diff);
+CLI_HANDLER(cli_terms_add);
+CLI_HANDLER(cli_terms_list);
+CLI_HANDLER(cli_terms_show);
+CLI_HANDLER(cli_consent_give);
+CLI_HANDLER(cli_consent_record);
+CLI_HANDLER(cli_consent_withdraw);
+CLI_HANDLER(cli_consent_list);
+CLI_HANDLER(cli_consent_show);
+CLI_HANDLER(cli_access_request);
+CLI_HANDLER(cli_access_list);
+CLI_HANDLER(cli_access_show);
+CLI_HANDLER(cli_access_fetch);
+CLI_HANDLER(cli_run_exec);
+CLI_HANDLER(cli_run_list);
+CLI_HANDLER(cli_run_show);
+CLI_HANDLER(cli_model_add);
+CLI_HANDLER(cli_model_list);
+CLI_HANDLER(cli_model_show);
+CLI_HANDLER(cli_model_affected);
+CLI_HANDLER(cli_model_remedy);
+CLI_HANDLER(cli_deployment_add);
+CLI_HANDLER(cli_deployment_end);
+CLI_HANDLER(cli_deployment_list);
+CLI_HANDLER(cli_decision_log);
+CLI_HANDLER(cli_decision_list);
+CLI_HANDLER(cli_decision_show);
+CLI_HANDLER(cli_decision_trace);
+CLI_HANDLER(cli_bundle_make);
+CLI_HANDLER(cli_bundle_show);
+CLI_HANDLER(cli_log_head);
+CLI_HANDLER(cli_log_cat);
+CLI_HANDLER(cli_log_submit);
+CLI_HANDLER(cli_log_export);
+CLI_HANDLER(cli_log_prove);
+CLI_HANDLER(cli_state_get);
+CLI_HANDLER(cli_state_prove);
+CLI_HANDLER(cli_config_show);
 #undef CLI_HANDLER
 
 #endif

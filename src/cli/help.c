@@ -76,6 +76,38 @@ void cli_help_all(void)
     (void)fputs("\nvouch NOUN VERB --help shows the options of one command.\n", stdout);
 }
 
+static void json_options(cli_json_t *j, const cli_option_t *o)
+{
+    cj_open(j, "options", '[');
+    for (; o && o->name; o++) {
+        cj_open(j, NULL, '{');
+        cj_text(j, "name", o->name);
+        cj_text(j, "value", o->arg ? o->arg : "");
+        cj_text(j, "help", o->help);
+        cj_bool(j, "many", o->many);
+        cj_close(j, '}');
+    }
+    cj_close(j, ']');
+}
+
+static vch_rc help_json(cli_t *cli)
+{
+    cli_json_t j;
+    cj_begin(&j);
+    cj_open(&j, NULL, '[');
+    for (const cli_command_t *c = cli_commands; c->noun; c++) {
+        cj_open(&j, NULL, '{');
+        cj_text(&j, "noun", c->noun);
+        cj_text(&j, "verb", c->verb ? c->verb : "");
+        cj_text(&j, "arguments", c->args);
+        cj_text(&j, "help", c->help);
+        json_options(&j, c->option);
+        cj_close(&j, '}');
+    }
+    cj_close(&j, ']');
+    return cj_show(cli, &j);
+}
+
 vch_rc cli_help(cli_t *cli)
 {
     const char *noun = cli->args ? cli->arg[0] : NULL, *verb = cli->args > 1 ? cli->arg[1] : NULL;
@@ -83,6 +115,7 @@ vch_rc cli_help(cli_t *cli)
         cli_help_man();
         return VCH_OK;
     }
+    if (cli->json) return help_json(cli);
     if (!noun) {
         cli_help_all();
         return VCH_OK;
@@ -166,7 +199,7 @@ static void man_exits(void)
         for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
             if (all[i].code != code) continue;
             if (first) (void)printf(".TP\n.B %d\n", code);
-            if (!first) (void)fputs("; ", stdout);
+            if (!first) (void)fputs(";\n", stdout);
             put_roff(all[i].text);
             first = false;
         }
@@ -177,7 +210,7 @@ static void man_exits(void)
 static const char man_head[] =
     ".\\\" SPDX-License-Identifier: Apache-2.0\n"
     ".\\\" Made by `vouch help --man` from the table of commands; a test keeps both equal.\n"
-    ".TH VOUCH 1 \"\" \"Vouchsafe " VCH_VERSION_TEXT "\"\n"
+    ".TH VOUCH 1 2026-11-22 \"Vouchsafe " VCH_VERSION_TEXT "\"\n"
     ".SH NAME\nvouch \\- a ledger of commitments, consents, uses and model lineage\n"
     ".SH SYNOPSIS\n.B vouch\n[\\fB\\-C\\fR \\fIDIR\\fR] \\fICOMMAND\\fR [\\fIOPTION\\fR...] [\\fIARGUMENT\\fR...]\n"
     ".SH DESCRIPTION\n"
@@ -214,6 +247,27 @@ void cli_help_man(void)
 
 static bool first_of_noun(const cli_command_t *c) { return c == cli_commands || strcmp(c->noun, (c - 1)->noun) != 0; }
 
+static bool value_seen_before(const cli_command_t *until, const cli_option_t *want)
+{
+    for (const cli_option_t *o = cli_globals; o->name; o++)
+        if (o->arg && strcmp(o->name, want->name) == 0) return true;
+    for (const cli_command_t *c = cli_commands; c != until; c++)
+        for (const cli_option_t *o = c->option; o && o->name; o++)
+            if (o->arg && strcmp(o->name, want->name) == 0) return true;
+    return false;
+}
+
+/* Options that take the next word, so that it is not taken for a noun. */
+static void put_value_options(void)
+{
+    (void)fputs("-C | -o | -w", stdout);
+    for (const cli_option_t *o = cli_globals; o->name; o++)
+        if (o->arg) (void)printf(" | --%s", o->name);
+    for (const cli_command_t *c = cli_commands; c->noun; c++)
+        for (const cli_option_t *o = c->option; o && o->name; o++)
+            if (o->arg && !value_seen_before(c, o)) (void)printf(" | --%s", o->name);
+}
+
 static void put_option_words(const cli_option_t *o)
 {
     for (; o && o->name; o++) (void)printf(" --%s", o->name);
@@ -223,11 +277,17 @@ void cli_help_completion(void)
 {
     (void)fputs("# SPDX-License-Identifier: Apache-2.0\n"
                 "# Made by `vouch completion` from the table of commands; a test keeps both equal.\n"
-                "_vouch() {\n    local cur=${COMP_WORDS[COMP_CWORD]} noun= verb= word words\n"
+                "_vouch() {\n    local cur=${COMP_WORDS[COMP_CWORD]} noun= verb= skip= word words\n"
                 "    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
-                "        case $word in -*) continue ;; esac\n"
-                "        if [ -z \"$noun\" ]; then noun=$word; elif [ -z \"$verb\" ]; then verb=$word; fi\n    done\n"
-                "    COMPREPLY=()\n    case \"$noun $verb\" in\n    ' ') words='",
+                "        if [ -n \"$skip\" ]; then skip=; continue; fi\n"
+                "        case $word in\n        ",
+                stdout);
+    put_value_options();
+    (void)fputs(") skip=1 ;;\n        -*) ;;\n"
+                "        *) if [ -z \"$noun\" ]; then noun=$word; elif [ -z \"$verb\" ]; then verb=$word; fi ;;\n"
+                "        esac\n    done\n    COMPREPLY=()\n    if [ -n \"$skip\" ]; then\n"
+                "        COMPREPLY=($(compgen -f -- \"$cur\"))\n        return\n    fi\n"
+                "    case \"$noun $verb\" in\n    ' ') words='",
                 stdout);
     for (const cli_command_t *c = cli_commands; c->noun; c++)
         if (first_of_noun(c)) (void)printf("%s ", c->noun);

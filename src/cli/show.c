@@ -122,9 +122,30 @@ static vch_rc put_joined(vch_buf_t *b, const vch_json_t *list)
     return VCH_OK;
 }
 
+/* What a list of objects is about: their titles, names or keys' names. */
+static const vch_json_t *title_of(const vch_json_t *v)
+{
+    static const char *const names[] = {"title", "name"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const vch_json_t *m = vch_json_get(v, names[i]);
+        if (m && m->type == VCH_JSON_STRING) return m;
+    }
+    return NULL;
+}
+
+static vch_rc put_titles(vch_buf_t *b, const vch_json_t *list)
+{
+    for (const vch_json_t *v = list->first; v; v = v->next) {
+        VCH_TRY(put_scalar(b, title_of(v), true));
+        if (v->next) VCH_TRY(vch_buf_printf(b, ", "));
+    }
+    return VCH_OK;
+}
+
 static vch_rc put_cell(vch_buf_t *b, const vch_json_t *v, bool shorten)
 {
     if (!v) return vch_buf_printf(b, "-");
+    if (v->type == VCH_JSON_ARRAY && v->count <= 4 && title_of(v->first)) return put_titles(b, v);
     if (v->type == VCH_JSON_ARRAY && all_scalars(v) && v->count <= 8) return put_joined(b, v);
     return put_scalar(b, v, shorten);
 }
@@ -158,9 +179,18 @@ static const vch_json_t *member(const vch_json_t *object, vch_slice_t name)
     return NULL;
 }
 
+/* "party id" says nothing to people beside "party". */
+static bool is_id_of_known(const columns_t *c, const vch_json_t *m)
+{
+    if (m->name.n < 4 || memcmp(m->name.p + m->name.n - 3, " id", 3) != 0) return false;
+    for (size_t i = 0; i < c->n; i++)
+        if (vch_slice_eq(c->name[i], vch_slice(m->name.p, m->name.n - 3))) return true;
+    return false;
+}
+
 static void add_column(columns_t *c, const vch_json_t *m)
 {
-    if (c->n == COLUMNS_MAX || is_hidden(m) || m->type == VCH_JSON_OBJECT) return;
+    if (c->n == COLUMNS_MAX || m->type == VCH_JSON_OBJECT || is_hidden(m) || is_id_of_known(c, m)) return;
     for (size_t i = 0; i < c->n; i++)
         if (vch_slice_eq(c->name[i], m->name)) return;
     c->width[c->n] = width_of(m->name.p, m->name.n);
@@ -237,6 +267,27 @@ static vch_rc put_member(vch_buf_t *b, const vch_json_t *m, size_t indent, size_
     return vch_buf_u8(b, '\n');
 }
 
+/* Objects with objects inside don't fit a table; one of a whole answer is an
+ * overview and leaves them out. */
+static bool is_deep(const vch_json_t *list)
+{
+    for (const vch_json_t *v = list->first; v; v = v->next) {
+        if (v->type != VCH_JSON_OBJECT) return true;
+        for (const vch_json_t *m = v->first; m; m = m->next)
+            if (m->type == VCH_JSON_OBJECT) return true;
+    }
+    return false;
+}
+
+static vch_rc put_blocks(vch_buf_t *b, const vch_json_t *list, size_t indent)
+{
+    for (const vch_json_t *v = list->first; v; v = v->next) {
+        VCH_TRY(put_value(b, v, indent));
+        if (v->next) VCH_TRY(vch_buf_u8(b, '\n'));
+    }
+    return VCH_OK;
+}
+
 static vch_rc put_value(vch_buf_t *b, const vch_json_t *v, size_t indent)
 {
     if (v->type == VCH_JSON_OBJECT) {
@@ -245,7 +296,8 @@ static vch_rc put_value(vch_buf_t *b, const vch_json_t *v, size_t indent)
             if (!is_hidden(m)) VCH_TRY(put_member(b, m, indent, width));
         return VCH_OK;
     }
-    if (v->type == VCH_JSON_ARRAY && v->first && v->first->type == VCH_JSON_OBJECT) return put_table(b, v, indent);
+    if (v->type == VCH_JSON_ARRAY && v->first && v->first->type == VCH_JSON_OBJECT)
+        return indent && is_deep(v) ? put_blocks(b, v, indent) : put_table(b, v, indent);
     for (const vch_json_t *one = v->type == VCH_JSON_ARRAY ? v->first : v; one; one = one->next) {
         VCH_TRY(pad(b, indent));
         VCH_TRY(is_scalar(one) ? put_scalar(b, one, false) : put_joined(b, one));

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+# Made by `vouch completion` from the table of commands; a test keeps both equal.
+_vouch() {
+    local cur=${COMP_WORDS[COMP_CWORD]} noun= verb= skip= word words
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        if [ -n "$skip" ]; then skip=; continue; fi
+        case $word in
+        -C | -o | -w | --dir | --as | --passphrase-file | --operator | --origin | --algorithm | --grant-life | --trust | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference) skip=1 ;;
+        -*) ;;
+        *) if [ -z "$noun" ]; then noun=$word; elif [ -z "$verb" ]; then verb=$word; fi ;;
+        esac
+    done
+    COMPREPLY=()
+    if [ -n "$skip" ]; then
+        COMPREPLY=($(compgen -f -- "$cur"))
+        return
+    fi
+    case "$noun $verb" in
+    ' ') words='init status check verify id party wallet dataset terms consent access run model deployment decision bundle log state config completion help version ' ;;
+    'id ') words='new list show ' ;;
+    'party ') words='add list show rotate revoke ' ;;
+    'wallet ') words='new list show keys ' ;;
+    'dataset ') words='create add list show versions check diff ' ;;
+    'terms ') words='add list show ' ;;
+    'consent ') words='give record withdraw list show ' ;;
+    'access ') words='request list show fetch ' ;;
+    'run ') words='exec list show ' ;;
+    'model ') words='add list show affected remedy ' ;;
+    'deployment ') words='add end list ' ;;
+    'decision ') words='log list show trace ' ;;
+    'bundle ') words='make show ' ;;
+    'log ') words='head cat submit export prove ' ;;
+    'state ') words='get prove ' ;;
+    'config ') words='show ' ;;
+    'init '*) words=' --operator --origin --algorithm --grant-life' ;;
+    'check '*) words=' --full --repair' ;;
+    'verify '*) words=' --trust --as-of' ;;
+    'id new') words=' --algorithm' ;;
+    'party add') words=' --role --key --key-passphrase-file' ;;
+    'party rotate') words=' --key --key-passphrase-file' ;;
+    'party revoke') words=' --key --reason --since --yes --key-passphrase-file' ;;
+    'wallet new') words=' --owners --simulated --wallet-passphrase-file' ;;
+    'wallet list') words=' --wallet-passphrase-file' ;;
+    'wallet show') words=' --wallet-passphrase-file' ;;
+    'wallet keys') words=' --dataset --persons --wallet-passphrase-file' ;;
+    'dataset create') words=' --header --subject-col --key-col --label-col --group' ;;
+    'dataset add') words=' --owners' ;;
+    'consent give') words=' --terms --until --wallet --persons --range --all --subject --owner --wallet-passphrase-file' ;;
+    'consent withdraw') words=' --terms --wallet --persons --range --all --subject --owner --wallet-passphrase-file' ;;
+    'access request') words=' --purpose --processing --group --fetch' ;;
+    'access fetch') words=' --output' ;;
+    'run exec') words=' --grant --name --seed --holdout --work' ;;
+    'model add') words=' --digest --run' ;;
+    'model remedy') words=' --action --reference' ;;
+    'deployment end') words=' --reason' ;;
+    'bundle make') words=' --output' ;;
+    'log prove') words=' --output' ;;
+    'help '*) words=' --man' ;;
+    *) words= ;;
+    esac
+    case $cur in
+    -*) COMPREPLY=($(compgen -W "$words -C --dir --as --passphrase-file --json --quiet --no-input --accept-clock --help --version" -- "$cur")) ;;
+    *) case $words in *--* | '') COMPREPLY=($(compgen -f -- "$cur")) ;;
+        *) COMPREPLY=($(compgen -W "$words" -- "$cur")) ;; esac ;;
+    esac
+}
+complete -F _vouch vouch

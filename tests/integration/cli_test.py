@@ -1,0 +1,424 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line over a small ledger: exit codes, JSON of every command,
+what must be refused and leave nothing behind, the texts made from the table.
+
+usage: cli_test.py VOUCH"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import traceback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SCRATCH = tempfile.mkdtemp(prefix="vch-cli-")
+os.chmod(SCRATCH, 0o755)
+VOUCH = os.path.join(SCRATCH, "vouch")
+shutil.copy(sys.argv[1], VOUCH)
+LEDGER = os.path.join(SCRATCH, "ledger")
+RESEARCH = "https://w3id.org/dpv#ScientificResearch"
+MARKETING = "https://w3id.org/dpv#Marketing"
+TRAINING = "https://w3id.org/dpv/ai#ModelTraining"
+ENV = {**os.environ, "LC_ALL": "C.UTF-8"}
+for name in ("VOUCH_DIR", "VOUCH_AS"):
+    ENV.pop(name, None)
+covered = set()
+
+
+def vouch(*args, ledger=LEDGER, env=None, stdin=None, **more):
+    return subprocess.run([VOUCH, "-C", ledger, *args], capture_output=True, text=True, env={**ENV, **(env or {})},
+                          stdin=stdin or subprocess.DEVNULL, timeout=120, **more)
+
+
+def expect(code, *args, **more):
+    done = vouch(*args, **more)
+    assert done.returncode == code, f"vouch {' '.join(args)}: {done.returncode}, not {code}: {done.stdout} {done.stderr}"
+    return done
+
+
+def ask(*args, code=0, **more):
+    """Runs a command with --json and returns what it said."""
+    covered.add(" ".join(args[:2]))
+    done = expect(code, "--json", *args, **more)
+    assert not done.stderr, f"vouch {' '.join(args)} --json: messages on stderr: {done.stderr}"
+    return json.loads(done.stdout)
+
+
+def error_of(code, name, *args, **more):
+    done = expect(code, "--json", *args, **more)
+    error = json.loads(done.stderr)["error"]
+    assert error["name"] == name and error["exit"] == code and error["text"], error
+    return error
+
+
+def path(name, text=None):
+    at = os.path.join(SCRATCH, name)
+    if text is not None:
+        with open(at, "w") as file:
+            file.write(text)
+    return at
+
+
+def tree(folder):
+    """Every file with its contents."""
+    found = {}
+    for at, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(at, name), "rb") as file:
+                found[os.path.relpath(os.path.join(at, name), folder)] = hashlib.sha256(file.read()).hexdigest()
+    return found
+
+
+def entries():
+    return json.loads(vouch("--json", "status").stdout)["entries"]
+
+
+def copy(name):
+    at = os.path.join(SCRATCH, name)
+    shutil.copytree(LEDGER, at)
+    return at
+
+
+ROWS = [f"p{i},{i}.5,2.{i},{i % 2}" for i in range(1, 7)]
+HEADER = "person,a,b,label"
+CSV = path("rows.csv", "\n".join([HEADER, *ROWS]) + "\n")
+PERSONS = path("persons.txt", "".join(f"p{i}\n" for i in range(1, 7)))
+OWNERS = ["--wallet", "owners", "--persons", PERSONS]
+REQUEST = ["access", "request", "d1", "--purpose", RESEARCH, "--processing", TRAINING, "--as", "team"]
+
+# ---- the tests, in order; the first ones build what the later ones use ------------
+
+
+def a_ledger_is_made_and_only_once():
+    assert ask("init", LEDGER, "--operator", "clinic")["operator"] == "clinic"
+    error_of(7, "ERR_CONFLICT", "init", LEDGER, "--operator", "clinic")
+    assert ask("status")["entries"] == 2
+    assert ask("check")["good"] is True
+
+
+def parties_and_keys():
+    key = ask("id", "new", "team")["multicodec"]
+    ask("party", "add", "team", "--role", "user", "--as", "clinic")
+    assert ask("party", "show", "team")["keys"][0]["multicodec"] == key
+    assert [p["name"] for p in ask("party", "list")] == ["clinic", "team"]
+    assert sorted(i["name"] for i in ask("id", "list")) == ["clinic", "team"]
+    assert ask("id", "show", "team")["multicodec"] == key
+    error_of(7, "ERR_CONFLICT", "id", "new", "team")
+    before = entries()
+    assert vouch("party", "add", "other", "--role", "user", "--key", key, "--as", "team").returncode != 0
+    assert vouch("party", "add", "other", "--role", "emperor", "--key", key, "--as", "clinic").returncode != 0
+    assert entries() == before, "a refused party left entries"
+
+
+def a_dataset_with_owners():
+    ask("dataset", "create", "d1", "--header", CSV, "--subject-col", "person", "--label-col", "label", "--as", "clinic")
+    assert ask("wallet", "new", "owners", "--owners", "6", "--simulated")["simulated"] is True
+    keys = ask("wallet", "keys", "owners", "--dataset", "d1", "--persons", PERSONS)
+    assert [k["person"] for k in keys] == [f"p{i}" for i in range(1, 7)]
+    lines = expect(0, "wallet", "keys", "owners", "--dataset", "d1", "--persons", PERSONS).stdout
+    assert lines.split("\n")[:-1] == [f"{k['person']},{k['key']}" for k in keys]
+    owners = path("owners.csv", lines)
+    assert ask("dataset", "add", "d1", CSV, "--owners", owners, "--as", "clinic")["rows"] == 6
+    assert ask("dataset", "list")[0]["name"] == "d1" == ask("dataset", "show", "d1")["name"]
+    assert len(ask("dataset", "versions", "d1")) == 1
+    assert ask("dataset", "check", "d1")["rows"] == 6
+    assert ask("wallet", "show", "owners")["owners"] == 6 and len(ask("wallet", "list")) == 1
+
+
+def bad_csv_files_leave_nothing_behind():
+    before = entries(), tree(os.path.join(LEDGER, "data"))
+    for name, text in {"fewer columns": "person,a,label\np1,1,0\n", "a short row": f"{HEADER}\np1,1.5\n",
+                       "an open quote": f'{HEADER}\n"p1,1,2,0\n', "no rows and no header": "",
+                       "a person twice": f"{HEADER}\np1,1,2,0\np1,1,2,1\n"}.items():
+        done = vouch("dataset", "add", "d1", path("bad.csv", text), "--as", "clinic")
+        assert done.returncode not in (0, 8) and done.stderr.startswith("vouch: "), (name, done)
+    error_of(6, "ERR_NOT_FOUND", "dataset", "add", "d1", path("none.csv"), "--as", "clinic")
+    assert (entries(), tree(os.path.join(LEDGER, "data"))) == before
+    assert ask("dataset", "check", "d1")["good"] is True
+
+
+def a_changed_row_is_named():
+    changed = path("changed.csv", open(CSV).read().replace("p3,3.5,2.3,1", "p3,3.5,2.3,0"))
+    diff = ask("dataset", "diff", "d1", "file:" + changed)
+    assert "p3" in json.dumps(diff["label changed"]) and not diff["added"], diff
+    same = ask("dataset", "diff", "d1", "file:" + CSV)
+    assert not any(same.values()), same
+
+
+def terms_and_consents():
+    document = {"title": "research", "effect": "permit", "recipients": ["team"], "purposes": [RESEARCH],
+                "processings": [TRAINING]}
+    ask("terms", "add", path("terms.json", json.dumps(document)), "--as", "clinic")
+    assert ask("terms", "list")[0]["name"] == "research" == ask("terms", "show", "research")["name"]
+    assert vouch("terms", "add", path("bad.json", '{"title": "x", "colour": "red"}'), "--as", "clinic").returncode == 1
+    said = ask("consent", "give", "d1", "--terms", "research", "--until", "2090-01-01", *OWNERS, "--range", "1-5",
+               "--as", "clinic")
+    assert said["owners"] == 5
+    assert len(ask("consent", "list", "d1")) == 5
+    assert len(ask("consent", "show", "d1", "p2")) == 1
+    error_of(6, "ERR_NOT_FOUND", "consent", "show", "d1", "nobody")
+
+
+def consents_by_the_wrong_owner_or_twice_are_refused():
+    give = ["consent", "give", "d1", "--terms", "research", "--until", "2090-01-01", "--wallet", "owners", "--as", "clinic"]
+    before = entries()
+    error_of(1, "ERR_KEY", *give, "--subject", "p6", "--owner", "1")
+    # the owner's own signed statement, taken from the log and sent in again
+    index = next(e["index"] for e in ask("log", "cat") if e["kind"] == "consent")
+    fields = ask("log", "cat", str(index))["statements"][0]["fields"]
+    error_of(7, "ERR_REPLAY", "log", "submit", "consent", path("replay.json", json.dumps(fields)), "--as", "clinic")
+    fields["until"] += 1
+    fields["serial"] += 1
+    error_of(1, "ERR_SIGNATURE", "log", "submit", "consent", path("forged.json", json.dumps(fields)), "--as", "clinic")
+    assert entries() == before
+
+
+def paper_consents():
+    paper = path("paper.csv", "p6,research,2090-01-01,give\n")
+    assert ask("consent", "record", "d1", paper, "--as", "clinic")["recorded"] == 1
+    assert len(ask("consent", "list", "d1")) == 6
+    assert vouch("consent", "record", "d1", path("bad.csv", "p6,research,soon,give\n"), "--as", "clinic").returncode == 1
+
+
+def access_is_permitted_or_denied():
+    granted = ask(*REQUEST)
+    assert granted["permit"] is True and granted["rows"] == 6
+    denied = ask("access", "request", "d1", "--purpose", MARKETING, "--processing", TRAINING, "--as", "team", code=5)
+    assert denied["permit"] is False and denied["rule"].startswith("deny/")
+    fetched = path("fetched.csv")
+    assert ask("access", "fetch", granted["object"], "--as", "team", "-o", fetched)["rows"] == 6
+    assert len(open(fetched).readlines()) == 7
+    assert vouch("access", "fetch", denied["object"], "--as", "team", "-o", path("no.csv")).returncode != 0
+    assert not os.path.exists(path("no.csv")) or os.path.getsize(path("no.csv")) == 0
+    assert len(ask("access", "list")) == 2
+    assert ask("access", "show", granted["object"])["rows"] == 6
+    done = vouch("--json", "access", "request", "d1", "--purpose", RESEARCH, "--processing", TRAINING, "--as", "stranger")
+    assert done.returncode == 6 and "stranger" in done.stderr, done
+
+
+def a_run_a_model_a_deployment():
+    grant = ask(*REQUEST)["object"]
+    run = ask("run", "exec", "--grant", grant, "--name", "m1", "--seed", "7", "--holdout", "2", "--work", path("work"),
+              "--as", "team", "--", "/bin/sh", "-c", 'cp "$VOUCH_IN/train.csv" "$VOUCH_OUT/model.csv"')
+    assert run["rows"] == 4 and run["held out"] == 2 and run["exit"] == 0
+    assert ask("run", "list")[0]["status"] == "completed"
+    assert ask("run", "show", run["run"])["rows"] == 4
+    assert ask("model", "list")[0]["name"] == "m1" == ask("model", "show", "m1")["name"]
+    ask("model", "add", "bought", "--digest", "ab" * 32, "--as", "team")
+    assert ask("model", "show", "bought")["proven"] is False
+    ask("deployment", "add", "m1", "ward", "--as", "team")
+    assert ask("deployment", "list")[0]["name"] == "ward"
+    failed = ask("run", "exec", "--grant", grant, "--name", "m2", "--as", "team", "--", "/bin/false", code=1)
+    assert failed["exit"] == 1 and "model" not in failed
+    assert ask("run", "list")[1]["status"] == "failed"
+
+
+def decisions_and_their_trace():
+    lines = "".join(json.dumps({"input": {"a": i}, "output": i % 2, "reasons": ["a"]}) + "\n" for i in range(10))
+    assert ask("decision", "log", "ward", path("d.jsonl", lines), "--as", "team")["count"] == 10
+    before = entries()
+    assert vouch("decision", "log", "ward", path("bad.jsonl", '{"input": 1}\nnonsense\n'), "--as", "team").returncode == 1
+    assert entries() == before
+    assert ask("decision", "list")[0]["count"] == 10
+    assert ask("decision", "show", "ward/3")["sequence"] == 3
+    traced = ask("decision", "trace", "ward/3")
+    assert traced["decision"]["verified"] is True and traced["verdict"]["status"] == "OK"
+    fine = expect(0, "decision", "trace", "ward/3").stdout
+    assert "└─ ✔ " in fine and "✘" not in fine and "consent" in fine
+    plain = expect(0, "decision", "trace", "ward/3", env={"LC_ALL": "C"}).stdout
+    assert plain.isascii() and "`- ok " in plain
+    error_of(6, "ERR_NOT_FOUND", "decision", "show", "ward/99")
+
+
+def bundles_are_judged():
+    trust = os.path.join(LEDGER, "trust.policy")
+    bundle = path("b.bundle")
+    ask("bundle", "make", "decision", "ward/3", "-o", bundle)
+    report = ask("verify", bundle, "--trust", trust)
+    assert report["status"] == "OK" and report["time source"] == "the operator's clock"
+    assert len(report["list"]) > 3 and all(link["code"] == "OK" for link in report["list"])
+    assert ask("bundle", "show", bundle)["status"] == "INCONCLUSIVE"
+    assert ask("verify", bundle, "--trust", trust, "--as-of", "2090-01-01", code=4)["code"] == "I-STALE"
+    other = os.path.join(SCRATCH, "other")
+    expect(0, "init", other, "--operator", "clinic", "--origin", "other.example/ledger")
+    assert ask("verify", bundle, "--trust", os.path.join(other, "trust.policy"), code=4)["code"] == "I-LOG"
+    data = bytearray(open(bundle, "rb").read())
+    data[len(data) // 2] ^= 1
+    damaged = path("damaged.bundle")
+    with open(damaged, "wb") as file:
+        file.write(data)
+    assert ask("verify", damaged, "--trust", trust, code=3)["status"] == "FAIL"
+    error_of(1, "ERR_FORMAT", "verify", bundle, "--trust", path("nonsense.policy", "believe everybody\n"))
+    error_of(6, "ERR_NOT_FOUND", "verify", path("no.bundle"), "--trust", trust)
+    error_of(6, "ERR_NOT_FOUND", "bundle", "make", "lineage", "nothing", "-o", path("n.bundle"))
+
+
+def a_withdrawal_is_felt():
+    assert ask("model", "affected") == []
+    trained = [row.split(",")[0] for row in open(os.path.join(path("work"), "out", "model.csv")).readlines()[1:]]
+    person = f"p{int(float(trained[0]))}"
+    if person == "p6":
+        person = f"p{int(float(trained[1]))}"
+    ask("consent", "withdraw", "d1", *OWNERS, "--subject", person, "--as", "clinic")
+    assert ask(*REQUEST)["rows"] == 5
+    affected = ask("model", "affected")
+    assert [m["name"] for m in affected] == ["m1"] and affected[0]["remedied"] is False
+    ask("model", "remedy", "m1", "--action", "retired", "--reference", "ticket 1", "--as", "team")
+    assert all(m["remedied"] for m in ask("model", "affected"))
+    ask("deployment", "end", "ward", "--reason", "withdrawn-consent", "--as", "team")
+    assert vouch("decision", "log", "ward", path("d.jsonl"), "--as", "team").returncode != 0
+
+
+def log_and_state():
+    assert "checkpoint" in ask("log", "head")
+    assert ask("log", "cat", "0")["kind"] == "genesis"
+    covered.add("log export")
+    exported = [json.loads(line) for line in expect(0, "log", "export").stdout.splitlines()]
+    assert [e["index"] for e in exported] == list(range(entries()))
+    assert "proof" in ask("log", "prove", "inclusion", "0")
+    assert ask("log", "prove", "consistency", "2", str(entries()))["size1"] == 2
+    assert ask("state", "get", "g")["present"] is True
+    assert ask("state", "get", "d:" + "00" * 32)["present"] is False
+    assert "siblings" in ask("state", "prove", "g")
+    assert ask("config", "show")["ledger.block_ms"] == "100"
+    party = {"name": "json", "roles": ["auditor"], "keys": [ask("id", "new", "json")["multicodec"]]}
+    ask("log", "submit", "party", path("party.json", json.dumps(party)), "--as", "clinic")
+    error_of(6, "ERR_NOT_FOUND", "log", "cat", "100000")
+    assert vouch("log", "submit", "signed", path("party.json")).returncode not in (0, 2)
+
+
+def keys_are_rotated_and_revoked():
+    ask("id", "new", "team2")
+    ask("party", "rotate", "team", "--key", "team2", "--as", "team")
+    assert vouch(*REQUEST).returncode != 0, "the old key still signs"
+    assert ask(*REQUEST[:-1], "team2")["rows"] == 5
+    error_of(2, "ERR_USAGE", "party", "revoke", "team", "--key", "team2", "--as", "clinic")
+    ask("party", "revoke", "team", "--key", "team2", "--reason", "compromised", "--yes", "--as", "clinic")
+    error_of(1, "ERR_KEY", *REQUEST[:-1], "team2")
+    secret = path("secret", "correct horse\n")
+    expect(0, "--passphrase-file", secret, "id", "new", "locked")
+    expect(0, "--passphrase-file", secret, "id", "show", "locked")
+    assert vouch("id", "show", "locked").returncode == 1
+    assert vouch("--passphrase-file", path("wrong", "x\n"), "id", "show", "locked").returncode == 1
+
+
+def usage_errors_exit_2():
+    for args in (["nothing"], ["dataset"], ["dataset", "destroy"], ["dataset", "add", "d1"], ["status", "more"],
+                 ["status", "--nothing"], ["verify", "x"], ["init", "--operator"], ["status", "--json=1"],
+                 ["run", "exec", "--name", "n", "--grant", "g"], ["status", "--", "x"],
+                 ["consent", "give", "d1", "--terms", "t", "--until", "2027-02-29", *OWNERS, "--all", "--as", "clinic"],
+                 ["consent", "give", "d1", "--terms", "t", "--until", "2027-02-28", *OWNERS, "--range", "2-900", "--as",
+                  "clinic"],
+                 ["wallet", "new", "w", "--owners", "2"], ["run", "exec", "--holdout", "-1", "--", "true"],
+                 ["log", "prove", "nothing", "1", "--as", "clinic"], ["state", "get", "xyz"], ["-C"]):
+        done = vouch(*args)
+        assert done.returncode == 2, (args, done)
+        assert not done.stdout and "\n  hint: " in done.stderr, (args, done)
+    assert subprocess.run([VOUCH], capture_output=True, env=ENV).returncode == 2
+
+
+def not_found_exits_6():
+    error_of(6, "ERR_NOT_FOUND", "status", ledger=path("no-ledger"))
+    for args in (["party", "show", "x"], ["dataset", "show", "x"], ["dataset", "check", "x"], ["terms", "show", "x"],
+                 ["model", "show", "x"], ["run", "show", "12345678"], ["access", "show", "12345678"],
+                 ["deployment", "end", "x", "--as", "clinic"], ["id", "show", "x"]):
+        error_of(6, "ERR_NOT_FOUND", *args)
+
+
+def reading_works_on_a_read_only_directory_and_writes_nothing():
+    at = copy("read-only")
+    before = tree(at)
+    root = os.geteuid() == 0
+    for folder, _, names in os.walk(at):
+        os.chmod(folder, 0o555)
+        for name in names:
+            secret = os.path.basename(folder) in ("keys", "custody")
+            os.chmod(os.path.join(folder, name), 0o400 if secret else 0o444)
+    more = {"user": 65534, "group": 65534, "extra_groups": []} if root else {}
+    for args in (["status"], ["party", "list"], ["log", "cat"], ["model", "list"], ["dataset", "versions", "d1"],
+                 ["consent", "list", "d1"], ["state", "prove", "g"], ["config", "show"]):
+        done = vouch("--json", *args, ledger=at, **more)
+        assert done.returncode == 0, (args, done)
+        json.loads(done.stdout)
+    assert vouch("id", "new", "x", ledger=at, **more).returncode not in (0, 8)
+    assert tree(at) == before
+
+
+def damage_exits_8_and_derived_files_are_rebuilt():
+    at = copy("damaged")
+    os.remove(os.path.join(at, "state", "data.mdb"))
+    expect(0, "check", "--repair", ledger=at)
+    assert ask("status", ledger=at)["entries"] == entries()
+    segment = os.path.join(at, "log", "seg", sorted(os.listdir(os.path.join(at, "log", "seg")))[0])
+    with open(segment, "r+b") as file:
+        file.seek(3000)
+        byte = file.read(1)[0]
+        file.seek(3000)
+        file.write(bytes([byte ^ 1]))
+    done = expect(8, "--json", "check", ledger=at)
+    found = json.loads(done.stdout)
+    assert found["good"] is False and any(f["file"].startswith("log/seg/") and "entry" in f for f in found["list"]), found
+    assert json.loads(done.stderr)["error"]["exit"] == 8
+
+
+def a_full_disk_under_stdout_is_noticed():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([VOUCH, "-C", LEDGER, "status"], stdout=full, stderr=subprocess.PIPE, env=ENV)
+    assert done.returncode == 1 and b"stdout" in done.stderr, done
+
+
+def texts_are_those_of_the_table():
+    for args, name in ((["help", "--man"], "docs/man/vouch.1"), (["completion"], "completions/vouch.bash")):
+        with open(os.path.join(ROOT, name)) as file:
+            assert vouch(*args).stdout == file.read(), f"{name} is old: vouch {' '.join(args)} > {name}"
+    assert subprocess.run(["bash", "-n", os.path.join(ROOT, "completions", "vouch.bash")]).returncode == 0
+    version = ask("version")["version"]
+    assert expect(0, "--version").stdout == f"vouch {version}\n"
+
+
+def every_command_has_help_and_was_asked_for_json():
+    table = ask("help")
+    names = [" ".join(filter(None, (c["noun"], c["verb"]))) for c in table]
+    for command, name in zip(table, names):
+        text = expect(0, *name.split(), "--help").stdout
+        assert text.startswith(f"usage: vouch {name}") and all("--" + o["name"] in text for o in command["options"])
+    bare = {args.split(" ")[0] for args in covered}
+    missing = [n for n in names if n not in covered and not (" " not in n and n in bare)]
+    assert missing == ["completion"], missing
+
+
+def completion_offers_what_the_table_has():
+    script = f"source {ROOT}/completions/vouch.bash; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _vouch; echo ${{COMPREPLY[@]}}"
+
+    def complete(*words):
+        return subprocess.run(["bash", "-c", script, "bash", "vouch", *words], capture_output=True, text=True).stdout.split()
+
+    assert complete("da") == ["dataset"]
+    assert complete("-C", "x", "dataset", "c") == ["create", "check"]
+    assert "--label-col" in complete("dataset", "create", "--la")
+    assert complete("dataset", "nothing-like-it") == []
+
+
+def main():
+    failed = 0
+    helpers = ("main", "entries")
+    tests = [f for name, f in globals().items() if callable(f) and name not in helpers and
+             f.__code__.co_argcount == 0 and not f.__code__.co_flags & 0x04]  # 0x04: takes *args
+    for test in tests:
+        try:
+            test()
+            print(f"ok - {test.__name__.replace('_', ' ')}", flush=True)
+        except Exception:
+            failed += 1
+            traceback.print_exc()
+            print(f"not ok - {test.__name__.replace('_', ' ')}", flush=True)
+    subprocess.run(["chmod", "-R", "u+w", SCRATCH])
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
