@@ -21,16 +21,25 @@ static vch_rc io_error(cli_t *cli, const char *doing, const char *path)
     return vch_fail(&cli->err, errno_rc(e), "%s %.300s: %s", doing, path, strerror(e));
 }
 
-static vch_rc read_stream(cli_t *cli, FILE *f, const char *path, vch_buf_t *ret)
+static vch_rc read_chunks(cli_t *cli, FILE *f, const char *path, vch_buf_t *ret, uint8_t *chunk, size_t room)
 {
-    uint8_t chunk[65536];
     size_t n;
-    while ((n = fread(chunk, 1, sizeof chunk, f)) > 0) {
+    while ((n = fread(chunk, 1, room, f)) > 0) {
         vch_rc rc = vch_buf_put(ret, chunk, n);
         if (rc != VCH_OK)
             return vch_fail(&cli->err, rc, "%.300s is larger than %zu bytes, or memory is short", path, ret->max);
     }
     return ferror(f) ? io_error(cli, "reading", path) : VCH_OK;
+}
+
+/* It may be a passphrase: no copy stays behind. */
+static vch_rc read_stream(cli_t *cli, FILE *f, const char *path, vch_buf_t *ret)
+{
+    uint8_t chunk[65536];
+    (void)setvbuf(f, NULL, _IONBF, 0);
+    vch_rc rc = read_chunks(cli, f, path, ret, chunk, sizeof chunk);
+    vch_wipe(chunk, sizeof chunk);
+    return rc;
 }
 
 vch_rc cli_read_file(cli_t *cli, const char *path, size_t max, vch_buf_t *ret)
