@@ -64,7 +64,7 @@ static void compare(check_t *c, int level, uint64_t n, unsigned width, vch_slice
     snprintf(name, sizeof name, "tlog/%s", tile);
     vch_buf_init(&got, want.n + VCH_SECTOR);
     vch_rc rc = read_file(c, name, &got, want.n + VCH_SECTOR);
-    size_t same = 0, room = vch_min(got.n, want.n);
+    size_t room = vch_min(got.n, want.n), same = room && memcmp(got.p, want.p, room) == 0 ? room : 0;
     while (same < room && got.p[same] == want.p[same]) same++;
     if (rc == VCH_ERR_NOT_FOUND) {
         if (needed) mend_file(c, name, level, n, width, want, index, 0, "the file is missing");

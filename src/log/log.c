@@ -63,6 +63,8 @@ static void log_free(vch_log_t *log)
     vch_free(log->seg);
     vch_tiles_free(log);
     vch_file_close(log->port, log->head_file);
+    vch_worker_end(&log->hasher);
+    vch_worker_end(&log->spare.worker);
     vch_buf_free(&log->buf);
     vch_free(log->kept);
     pthread_mutex_destroy(&log->lock);
@@ -77,13 +79,18 @@ static vch_rc log_new(vch_log_t **ret, vch_port_t *port, const char *dir, const 
 {
     vch_log_t *log = vch_alloc(sizeof *log);
     char *copy = vch_strdup(dir);
-    if (!log || !copy) {
+    vch_grow_t *tree = vch_alloc(sizeof *tree);
+    if (!log || !copy || !tree) {
+        vch_free(tree);
         vch_free(log);
         vch_free(copy);
         return vch_fail(err, VCH_ERR_MEMORY, "no memory to open the log in %s", dir);
     }
     log->port = port;
     log->dir = copy;
+    log->tree = tree;
+    vch_worker_init(&log->hasher);
+    vch_worker_init(&log->spare.worker);
     if (options) log->options = *options;
     if (log->options.segment_bytes == 0) log->options.segment_bytes = VCH_SEGMENT_BYTES;
     if (log->options.segment_bytes > VCH_SEGMENT_BYTES_MAX) log->options.segment_bytes = VCH_SEGMENT_BYTES_MAX;
@@ -208,6 +215,7 @@ static vch_rc open_steps(vch_log_t *log, vch_recovery_t *ret, vch_err_t *err)
     VCH_TRY(open_segments(log, err));
     VCH_TRY(open_tail(log, alone, ret, err));
     if (alone) VCH_TRY(settle_tail(log, err));
+    if (alone) VCH_TRY(vch_spare_sweep(log, err));
     VCH_TRY(vch_tiles_restore(log, err));
     if (!alone) return VCH_OK;
     vch_rc rc = log->port->disk->lock(log->port, log->head_file, VCH_LOCK_SHARED, LOCK_WAIT_MS);
@@ -247,6 +255,7 @@ void vch_log_close(vch_log_t *log)
     if (!log) return;
     pthread_mutex_lock(&log->publish_lock);
     pthread_mutex_lock(&log->write_lock);
+    vch_spare_drop(log);
     if (!log->options.read_only && !log->poisoned) {
         vch_tiles_flush(log);
         tidy(log);
@@ -358,9 +367,10 @@ vch_rc vch_log_refresh(vch_log_t *log, vch_err_t *err)
 static const uint8_t zeros[64u << 10];
 
 /* Keep zeros ready behind the end: overwriting blocks that exist takes about
- * two thirds of the time of growing the file.  Large groups grow it: filling
- * for them writes every byte twice, which costs what it saves.  Failing is no
- * failure: the next append then grows the file, and says so if it cannot. */
+ * two thirds of the time of growing the file.  Large groups are not filled
+ * for in line, which would cost what it saves; they are what the spare segment
+ * is for.  Failing is no failure: the next append then grows the file, and
+ * says so if it cannot. */
 static void fill_ahead(vch_log_t *log, uint64_t group_bytes)
 {
     vch_seg_t *seg = vch_log_tail(log);
@@ -382,32 +392,77 @@ static void fill_ahead(vch_log_t *log, uint64_t group_bytes)
     if (adaptive && log->reserve < FILL_MAX) log->reserve *= 2;
 }
 
+/* The new segment out of the spare one.  Whatever fails before the rename
+ * leaves nothing behind but a spare file less. */
+static vch_rc begin_filled(vch_log_t *log, const char *path, const uint8_t *header, vch_file_t **ret,
+                           uint64_t *ret_bytes)
+{
+    char spare[VCH_PATH_MAX], folder[VCH_PATH_MAX];
+    vch_file_t *file;
+    const vch_disk_ops_t *disk = log->port->disk;
+    if (!vch_spare_take(log, &file, spare, ret_bytes)) return VCH_ERR_NOT_FOUND;
+    vch_rc rc = vch_log_path(log, folder, "log/seg", NULL);
+    if (rc == VCH_OK) rc = disk->write(log->port, file, header, VCH_SEG_HEADER, 0);
+    if (rc == VCH_OK) rc = disk->sync(log->port, file);
+    if (rc == VCH_OK) rc = disk->rename(log->port, spare, path);
+    if (rc == VCH_OK) rc = disk->sync_dir(log->port, folder);
+    if (rc == VCH_OK) {
+        *ret = file;
+        return VCH_OK;
+    }
+    vch_file_close(log->port, file);
+    (void)disk->remove(log->port, spare);
+    return rc;
+}
+
+/* Put the segment that was just begun behind the others. */
+static vch_rc push_begun(vch_log_t *log, uint64_t first, vch_file_t *file, vch_err_t *err)
+{
+    vch_scan_t scan;
+    vch_rc rc = vch_seg_push(log, first, err);
+    if (rc != VCH_OK) {
+        vch_file_close(log->port, file);
+        return rc;
+    }
+    vch_seg_t *seg = vch_log_tail(log);
+    if (file) { /* what is in it is known */
+        seg->file = file;
+        seg->loaded = true;
+        seg->end = VCH_SEG_HEADER;
+        seg->used = ++log->tick;
+    } else if ((rc = vch_seg_load(log, log->seg_n - 1, &scan, err)) != VCH_OK) {
+        log->seg_n--;
+    }
+    return rc;
+}
+
 /* Begin the next segment.  Its file appears whole or not at all. */
 static vch_rc roll(vch_log_t *log, vch_err_t *err)
 {
     char path[VCH_PATH_MAX];
     uint8_t header[VCH_SEG_HEADER];
-    vch_scan_t scan;
     vch_stat_t st;
+    vch_file_t *file = NULL;
     vch_seg_t *old = vch_log_tail(log);
-    uint64_t first = old->first + old->count, end = old->end;
+    uint64_t first = old->first + old->count, filled = VCH_SEG_HEADER;
     VCH_TRY(vch_seg_path(path, log->dir, first, err));
-    (void)log->port->disk->truncate(log->port, old->file, end); /* zeros may stay */
-    log->filled = end;
+    (void)log->port->disk->truncate(log->port, old->file, old->end); /* zeros may stay */
+    log->filled = old->end;
     vch_seg_header_put(header, first, &log->network);
-    vch_rc rc = vch_write_atomic(log->port, path, vch_slice(header, sizeof header), 0600, err);
+    vch_rc rc = begin_filled(log, path, header, &file, &filled);
+    /* If the new file is there after a failure, appending to the old one would
+     * leave entries behind the new one's first. */
+    if (rc != VCH_OK && log->port->disk->stat(log->port, path, &st) == VCH_ERR_NOT_FOUND)
+        rc = vch_write_atomic(log->port, path, vch_slice(header, sizeof header), 0600, err);
     if (rc != VCH_OK) {
-        /* If the new file is there after all, appending to the old one would
-         * leave entries behind the new one's first. */
         if (log->port->disk->stat(log->port, path, &st) != VCH_ERR_NOT_FOUND) log->poisoned = true;
-        return vch_context(err, rc, "beginning a segment");
+        return vch_context(err, vch_fail(err, rc, "%s: %s", path, vch_rc_text(rc)), "beginning a segment");
     }
     pthread_mutex_lock(&log->lock);
-    rc = vch_seg_push(log, first, err);
-    if (rc == VCH_OK && (rc = vch_seg_load(log, log->seg_n - 1, &scan, err)) != VCH_OK) log->seg_n--;
+    rc = push_begun(log, first, file, err);
     pthread_mutex_unlock(&log->lock);
     if (rc != VCH_OK) log->poisoned = true;
-    log->filled = VCH_SEG_HEADER;
+    log->filled = file ? filled : VCH_SEG_HEADER;
     if (log->reserve == 0 && log->options.fill_bytes == 0) log->reserve = FILL_FIRST;
     return rc;
 }
@@ -420,6 +475,7 @@ static vch_rc take_back(vch_log_t *log, vch_rc rc, vch_err_t *err)
     if (back == VCH_OK) back = log->port->disk->sync(log->port, seg->file);
     if (back != VCH_OK) log->poisoned = true;
     log->filled = seg->end;
+    if (rc == VCH_ERR_FULL) vch_spare_drop(log); /* its room may be what is missing */
     (void)vch_fail(err, rc, "appending %zu bytes to the log: %s", log->buf.n, vch_rc_text(rc));
     return rc == VCH_ERR_FULL ? vch_hint(err, rc, "free some space; nothing was lost") : rc;
 }
@@ -453,78 +509,86 @@ static vch_rc clean_tail(vch_log_t *log, vch_err_t *err)
 }
 
 typedef struct {
+    vch_log_t *log;
     uint32_t *frame_at;
     vch_hash_t *leaves;
     vch_slice_t *entries;
     size_t n;
+    bool aside; /* being hashed */
 } batch_t;
 
-static void *batch_hash(void *ctx)
+static void batch_hash(void *ctx)
 {
     batch_t *b = ctx;
     vch_sha256_leaves(b->leaves, b->entries, b->n);
-    return NULL;
-}
-
-static vch_rc write_group(vch_log_t *log, vch_err_t *err);
-
-/* The leaves of a large group are hashed by a thread of its own while this
- * one waits for the disk; without a thread, before. */
-static vch_rc batch_write(vch_log_t *log, batch_t *b, vch_err_t *err)
-{
-    pthread_t thread;
-    bool aside = b->n >= HASH_ASIDE && pthread_create(&thread, NULL, batch_hash, b) == 0;
-    if (!aside) batch_hash(b);
-    vch_rc rc = write_group(log, err);
-    if (aside) pthread_join(thread, NULL);
-    return rc;
+    if (b->n >= HASH_ASIDE) vch_ahead_grow(b->log, b->leaves, b->n);
 }
 
 static void batch_free(batch_t *b)
 {
+    if (b->aside) vch_worker_wait(&b->log->hasher);
     vch_free(b->frame_at);
     vch_free(b->leaves);
     vch_free(b->entries);
 }
 
-/* Everything that can fail for want of memory comes before the write. */
-static vch_rc batch_make(vch_log_t *log, batch_t *b, const vch_group_head_t *place, const vch_record_t *records,
-                         size_t n, vch_err_t *err)
+/* A large group is hashed into a copy of the tree by a thread of its own while
+ * this one puts the group together and waits for the disk; without a thread,
+ * before. */
+static vch_rc batch_begin(batch_t *b, vch_log_t *log, const vch_record_t *records, size_t n, vch_err_t *err)
 {
+    *b = (batch_t){.log = log, .n = n};
     b->frame_at = vch_alloc_array(n, sizeof *b->frame_at);
     b->leaves = vch_alloc_array(n, sizeof *b->leaves);
     b->entries = vch_alloc_array(n, sizeof *b->entries);
     if (!b->frame_at || !b->leaves || !b->entries)
         return vch_fail(err, VCH_ERR_MEMORY, "no memory to append %zu entries", n);
-    VCH_TRY(vch_group_encode(&log->buf, b->frame_at, place, records, n, err));
+    if (n >= HASH_ASIDE) VCH_TRY(vch_ahead_reserve(log, n, err));
     for (size_t i = 0; i < n; i++) b->entries[i] = records[i].entry;
-    b->n = n;
+    b->aside = n >= HASH_ASIDE && vch_log_threads(log) && vch_worker_begin(&log->hasher, batch_hash, b);
+    return VCH_OK;
+}
+
+/* Everything that can fail for want of memory comes before the write. */
+static vch_rc batch_write(batch_t *b, const vch_group_head_t *place, const vch_record_t *records, vch_err_t *err)
+{
+    vch_log_t *log = b->log;
+    VCH_TRY(vch_group_encode(&log->buf, b->frame_at, place, records, b->n, err));
     vch_seg_t *seg = vch_log_tail(log);
     if (seg->count > 0 && seg->end + log->buf.n > log->options.segment_bytes) VCH_TRY(roll(log, err));
     pthread_mutex_lock(&log->lock);
-    vch_rc rc = vch_seg_reserve(vch_log_tail(log), n, 1, err);
+    vch_rc rc = vch_seg_reserve(vch_log_tail(log), b->n, 1, err);
     pthread_mutex_unlock(&log->lock);
+    if (rc != VCH_OK) return rc;
+    if (!b->aside) batch_hash(b);
+    rc = write_group(log, err);
+    if (b->aside) vch_worker_wait(&log->hasher);
     return rc;
 }
 
 static vch_rc append(vch_log_t *log, uint64_t height, vch_time_t time, const vch_record_t *records, size_t n,
                      uint64_t *ret_first, vch_err_t *err)
 {
-    batch_t batch = {0};
+    batch_t batch;
     vch_group_head_t head = {.height = height, .time = time, .first = log->size};
     if (log->tail_dirty) VCH_TRY(clean_tail(log, err));
-    vch_rc rc = batch_make(log, &batch, &head, records, n, err);
-    if (rc == VCH_OK) rc = batch_write(log, &batch, err);
+    vch_rc rc = batch_begin(&batch, log, records, n, err);
+    if (rc == VCH_OK) rc = batch_write(&batch, &head, records, err);
     if (rc == VCH_OK) {
         head.count = (uint32_t)n;
         head.length = vch_get_u32(log->buf.p + 36);
         pthread_mutex_lock(&log->lock);
         vch_seg_note_group(vch_log_tail(log), &head, vch_log_tail(log)->end, batch.frame_at);
-        vch_log_grow(log, batch.leaves, n);
+        if (n >= HASH_ASIDE)
+            vch_ahead_take(log);
+        else
+            vch_log_grow(log, batch.leaves, n);
         pthread_mutex_unlock(&log->lock);
         *ret_first = head.first;
         if (log->filled < vch_log_tail(log)->end) log->filled = vch_log_tail(log)->end;
+        log->appended += log->buf.n;
         fill_ahead(log, log->buf.n);
+        vch_spare_want(log);
     }
     if (log->buf.cap > KEEP_BUF) vch_buf_free(&log->buf);
     batch_free(&batch);

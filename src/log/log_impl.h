@@ -10,6 +10,7 @@
 #define VCH_LOG_IMPL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "log/log.h"
 
@@ -153,6 +154,35 @@ typedef struct {
     uint32_t n;
 } vch_kept_t; /* a note in log/cosigned */
 
+/* A thread for one job at a time; it begins with the first. */
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t wake, done;
+    pthread_t thread;
+    bool started, stop, busy;
+    void (*job)(void *arg);
+    void *arg;
+} vch_worker_t;
+
+#define VCH_SPARE_NAME "next-" /* log/seg/next-<k>: no segment yet */
+
+/* The next segment, zeros throughout; `file` only once it is durable. */
+typedef struct {
+    vch_worker_t worker; /* owns the rest while it is busy */
+    vch_file_t *file;
+    uint64_t bytes;
+    unsigned failures;
+    atomic_bool cancel;
+    char path[VCH_PATH_MAX];
+} vch_spare_t;
+
+/* The tree as it will be when the group being written is durable. */
+typedef struct {
+    vch_grow_t *tree;
+    vch_pending_t *full; /* its new full tiles, as many as there is room for */
+    size_t full_n, full_cap;
+} vch_ahead_t;
+
 struct vch_log {
     vch_port_t *port;
     char *dir;
@@ -164,7 +194,7 @@ struct vch_log {
     uint64_t size, tick;
     vch_seg_t *seg;
     size_t seg_n, seg_cap;
-    vch_grow_t tree;
+    vch_grow_t *tree;
     vch_tile_t *cache[VCH_TILE_CACHE];
     vch_pending_t *pending; /* full tiles not yet written, as many as there is room for */
     size_t pending_n, pending_cap;
@@ -174,7 +204,11 @@ struct vch_log {
     bool tail_dirty;       /* a group that is not whole lies behind the end */
     uint64_t filled;       /* the last segment is zeros from its end to here */
     uint64_t reserve;      /* zeros to keep ready */
+    uint64_t appended;     /* bytes of groups this handle wrote */
     vch_buf_t buf;         /* the group being written */
+    vch_ahead_t ahead;
+    vch_worker_t hasher;
+    vch_spare_t spare;
 
     /* under publish_lock */
     vch_file_t *head_file;
@@ -210,6 +244,20 @@ vch_rc vch_seg_of(vch_log_t *, uint64_t index, vch_seg_t **ret, vch_err_t *err);
 typedef vch_rc (*vch_group_fn)(void *ctx, const vch_group_head_t *, const uint8_t *frames, vch_err_t *err);
 vch_rc vch_log_groups(vch_log_t *, uint64_t from, uint64_t to, vch_group_fn, void *ctx, vch_err_t *err);
 
+/* spare.c */
+bool vch_log_threads(const vch_log_t *); /* background work has threads of its own, or is done in line */
+void vch_worker_init(vch_worker_t *);
+bool vch_worker_begin(vch_worker_t *, void (*job)(void *), void *arg); /* false: busy, or no thread to be had */
+bool vch_worker_busy(vch_worker_t *);
+void vch_worker_wait(vch_worker_t *);
+void vch_worker_end(vch_worker_t *); /* after its job; an initialised one that never began is fine */
+/* Under write_lock: begin to fill the next segment, if it is time. */
+void vch_spare_want(vch_log_t *);
+/* The filled file, now the caller's, still under the name of a spare. */
+bool vch_spare_take(vch_log_t *, vch_file_t **ret, char ret_path[VCH_PATH_MAX], uint64_t *ret_bytes);
+void vch_spare_drop(vch_log_t *);
+vch_rc vch_spare_sweep(vch_log_t *, vch_err_t *err); /* only when alone */
+
 /* recover.c: the torn last group, under the caller's directory lock. */
 vch_rc vch_recover(vch_log_t *, const vch_scan_t *bad, bool cut, vch_recovery_t *ret, vch_err_t *err);
 vch_rc vch_quarantine(vch_port_t *, const char *dir, const char *name, uint64_t at, vch_file_t *, uint64_t end,
@@ -218,6 +266,10 @@ vch_rc vch_quarantine(vch_port_t *, const char *dir, const char *name, uint64_t 
 /* tiles.c */
 /* Hash the entries in and count them; takes lock. */
 void vch_log_grow(vch_log_t *, const vch_hash_t *leaves, size_t n);
+/* The same in three steps: room; hashing, beside readers; taking it over. */
+vch_rc vch_ahead_reserve(vch_log_t *, size_t n, vch_err_t *err);
+void vch_ahead_grow(vch_log_t *, const vch_hash_t *leaves, size_t n);
+void vch_ahead_take(vch_log_t *);
 void vch_tiles_flush(vch_log_t *);                     /* best effort */
 vch_rc vch_tiles_restore(vch_log_t *, vch_err_t *err); /* at open */
 vch_rc vch_tiles_publish(vch_log_t *, uint64_t size, vch_err_t *err);

@@ -108,7 +108,7 @@ static vch_rc read_hashes(vch_log_t *log, unsigned level, uint64_t n, unsigned w
 /* Making a file costs more than hashing what is in it, so an append makes
  * none.  A tile for which there is no room here is made from the segments
  * when it is published. */
-static void keep_pending(void *ctx, unsigned level, uint64_t n, const vch_hash_t node[VCH_TILE_NODES])
+static void keep_pending(void *ctx, unsigned level, uint64_t n, const vch_hash_t *node)
 {
     vch_log_t *log = ctx;
     if (log->options.read_only || log->pending_n == VCH_PENDING_MAX) return;
@@ -146,8 +146,60 @@ void vch_tiles_flush(vch_log_t *log)
 void vch_log_grow(vch_log_t *log, const vch_hash_t *leaves, size_t n)
 {
     pthread_mutex_lock(&log->lock);
-    vch_grow_add(&log->tree, leaves, n, keep_pending, log);
-    log->size = log->tree.size;
+    vch_grow_add(log->tree, leaves, n, keep_pending, log);
+    log->size = log->tree->size;
+    pthread_mutex_unlock(&log->lock);
+}
+
+/* ---- the same while the group is being written ---------------------------------------- */
+
+vch_rc vch_ahead_reserve(vch_log_t *log, size_t n, vch_err_t *err)
+{
+    vch_ahead_t *a = &log->ahead;
+    size_t want = vch_min(n / VCH_TILE_WIDTH + VCH_TILE_LEVELS, VCH_PENDING_MAX);
+    if (!a->tree) a->tree = vch_alloc(sizeof *a->tree);
+    if (a->full_cap < want) {
+        vch_pending_t *more = vch_resize(a->full, want * sizeof *more);
+        if (more) {
+            a->full = more;
+            a->full_cap = want;
+        }
+    }
+    return a->tree ? VCH_OK : vch_fail(err, VCH_ERR_MEMORY, "no memory to append %zu entries", n);
+}
+
+static void keep_full(void *ctx, unsigned level, uint64_t n, const vch_hash_t node[VCH_TILE_NODES])
+{
+    vch_ahead_t *a = ctx;
+    if (a->full_n == a->full_cap) return;
+    vch_pending_t *p = &a->full[a->full_n++];
+    p->level = level;
+    p->n = n;
+    memcpy(p->hash, node, sizeof p->hash);
+}
+
+/* Only an appender changes log->tree, and there is one at a time. */
+void vch_ahead_grow(vch_log_t *log, const vch_hash_t *leaves, size_t n)
+{
+    vch_ahead_t *a = &log->ahead;
+    for (unsigned l = 0; l < VCH_TILE_LEVELS; l++) {
+        a->tree->level[l].count = log->tree->level[l].count;
+        if (log->tree->level[l].count > 0) a->tree->level[l] = log->tree->level[l];
+    }
+    a->tree->size = log->tree->size;
+    a->full_n = 0;
+    vch_grow_add(a->tree, leaves, n, keep_full, a);
+}
+
+void vch_ahead_take(vch_log_t *log)
+{
+    vch_ahead_t *a = &log->ahead;
+    pthread_mutex_lock(&log->lock);
+    vch_grow_t *old = log->tree;
+    log->tree = a->tree;
+    a->tree = old;
+    log->size = log->tree->size;
+    for (size_t i = 0; i < a->full_n; i++) keep_pending(log, a->full[i].level, a->full[i].n, a->full[i].hash);
     pthread_mutex_unlock(&log->lock);
 }
 
@@ -155,6 +207,9 @@ void vch_tiles_free(vch_log_t *log)
 {
     for (size_t i = 0; i < VCH_TILE_CACHE; i++) vch_free(log->cache[i]);
     vch_free(log->pending);
+    vch_free(log->tree);
+    vch_free(log->ahead.tree);
+    vch_free(log->ahead.full);
 }
 
 /* ---- reading tiles back ------------------------------------------------------------------ */
@@ -265,8 +320,8 @@ static vch_tile_t *find_cached(vch_log_t *log, unsigned level, uint64_t n)
 static vch_rc tile_nodes(vch_log_t *log, unsigned level, uint64_t n, const vch_hash_t **ret, vch_err_t *err)
 {
     unsigned top = level;
-    while (top + 1 < VCH_TILE_LEVELS && n >> (8 * (top - level)) != log->tree.size >> (8 * (top + 1))) top++;
-    const vch_hash_t *nodes = log->tree.level[top].node;
+    while (top + 1 < VCH_TILE_LEVELS && n >> (8 * (top - level)) != log->tree->size >> (8 * (top + 1))) top++;
+    const vch_hash_t *nodes = log->tree->level[top].node;
     while (top > level) {
         uint64_t child = n >> (8 * (top - 1 - level));
         vch_hash_t want = nodes[child % VCH_TILE_WIDTH];
@@ -411,7 +466,7 @@ static vch_rc grow_group(void *ctx, const vch_group_head_t *head, const uint8_t 
 
 static vch_rc grow_to(vch_log_t *log, uint64_t to, vch_err_t *err)
 {
-    growing_t g = {log, log->tree.size, to};
+    growing_t g = {log, log->tree->size, to};
     return vch_log_groups(log, g.from, to, grow_group, &g, err);
 }
 
@@ -419,7 +474,7 @@ static vch_rc grow_to(vch_log_t *log, uint64_t to, vch_err_t *err)
  * full one that replaced it, or the roots of the tiles below. */
 static vch_rc restore_level(vch_log_t *log, unsigned level, uint64_t size)
 {
-    vch_hash_t *node = log->tree.level[level].node;
+    vch_hash_t *node = log->tree->level[level].node;
     unsigned width = (unsigned)(size >> (8 * level)) % VCH_TILE_WIDTH;
     uint64_t n = size >> (8 * (level + 1) - 1) >> 1;
     if (width == 0) return VCH_OK;
@@ -437,7 +492,7 @@ static vch_rc restore_level(vch_log_t *log, unsigned level, uint64_t size)
         vch_free(below);
     }
     if (rc == VCH_OK) fold(node, 0, width);
-    log->tree.level[level].count = width;
+    log->tree->level[level].count = width;
     return rc;
 }
 
@@ -445,18 +500,18 @@ static vch_rc restore_level(vch_log_t *log, unsigned level, uint64_t size)
 static bool restore_from_tiles(vch_log_t *log, uint64_t size, const vch_hash_t *root, vch_err_t *err)
 {
     uint64_t whole = size / VCH_TILE_WIDTH * VCH_TILE_WIDTH;
-    memset(&log->tree, 0, sizeof log->tree);
+    memset(log->tree, 0, sizeof *log->tree);
     for (unsigned l = 1; l < VCH_TILE_LEVELS; l++)
         if (restore_level(log, l, size) != VCH_OK) return false;
     if (restore_level(log, 0, size) == VCH_OK) {
-        log->tree.size = size;
+        log->tree->size = size;
     } else { /* the last few entries are cheaper hashed than looked for */
-        log->tree.level[0].count = 0;
-        log->tree.size = whole;
+        log->tree->level[0].count = 0;
+        log->tree->size = whole;
         if (grow_to(log, size, err) != VCH_OK) return false;
     }
     vch_hash_t got;
-    vch_grow_root(&log->tree, &got);
+    vch_grow_root(log->tree, &got);
     return vch_hash_eq(&got, root);
 }
 
@@ -468,11 +523,11 @@ static vch_rc restore_signed(vch_log_t *log, vch_slice_t note, vch_err_t *err)
         return vch_fail(err, VCH_ERR_CORRUPT, "log/head holds something else than a checkpoint of its size");
     log->tiles_size = size;
     if (restore_from_tiles(log, size, &root, NULL)) return VCH_OK;
-    memset(&log->tree, 0, sizeof log->tree);
+    memset(log->tree, 0, sizeof *log->tree);
     log->pending_n = 0;
     log->tiles_size = 0; /* publishing looks for every tile again */
     VCH_TRY(grow_to(log, size, err));
-    vch_grow_root(&log->tree, &got);
+    vch_grow_root(log->tree, &got);
     if (vch_hash_eq(&got, &root)) return VCH_OK;
     return vch_hint(
         err, vch_fail(err, VCH_ERR_CORRUPT, "the first %" PRIu64 " entries do not give the root in log/head", size),
@@ -516,7 +571,7 @@ vch_rc vch_tiles_restore(vch_log_t *log, vch_err_t *err)
                       head.size, size);
     if (rc == VCH_OK && head.any) rc = restore_signed(log, vch_buf_slice(&note), err);
     if (rc == VCH_OK) rc = grow_to(log, size, err);
-    log->size = log->tree.size;
+    log->size = log->tree->size;
     if (rc == VCH_OK && head.any && !log->options.read_only) restore_derived(log, vch_buf_slice(&note));
     vch_buf_free(&note);
     return rc;

@@ -20,7 +20,8 @@ typedef struct {
     vch_err_t err;
 } world_t;
 
-static const vch_log_options_t options = {.segment_bytes = 30000, .fill_bytes = 4096};
+/* fill_bytes 0: zeros in line, and a spare segment ahead. */
+static const vch_log_options_t options = {.segment_bytes = 30000};
 
 /* Note a failure: it must say what and why. */
 static bool went(world_t *w, vch_rc rc)

@@ -308,6 +308,19 @@ static void crc32c_known_answers(void **state)
     assert_int_equal(vch_crc32c(0, b, 32), 0x46dd794eu);
 }
 
+/* Long input is read in three streams, short input in one: both must agree. */
+static void crc32c_of_long_input(void **state)
+{
+    (void)state;
+    static uint8_t b[7000];
+    uint32_t pieces = 0x1234;
+    for (size_t i = 0; i < sizeof b; i++) b[i] = (uint8_t)(i * i >> 3);
+    for (size_t n = 0; n < sizeof b; n++) {
+        assert_int_equal(vch_crc32c(0x1234, b, n), pieces);
+        pieces = vch_crc32c(pieces, b + n, 1);
+    }
+}
+
 static void crc32c_continues_and_sees_each_bit(void **state)
 {
     (void)state;
@@ -447,6 +460,7 @@ int main(void)
         TEST(arena_refuses_what_is_too_much),
         TEST(arena_never_exceeds_its_maximum),
         TEST(crc32c_known_answers),
+        TEST(crc32c_of_long_input),
         TEST(crc32c_continues_and_sees_each_bit),
         TEST(utf8_all_short_strings),
         TEST(utf8_four_byte_edges),
