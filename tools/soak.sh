@@ -35,10 +35,14 @@ run_seeds() {
             --suite sim --suite fault --suite property --suite determinism --suite integration
 }
 
+# Not kv: valgrind has no room for LMDB's map of the index, which opens nothing then.
 run_valgrind() {
-    tools/build.sh &&
-        VOUCHSAFE_TEST_SCALE=5 meson test -C build --no-rebuild -t 60 --num-processes 2 --print-errorlogs --suite unit \
-            --wrapper 'valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --fair-sched=yes'
+    tools/build.sh || return 1
+    tests=$(meson introspect build --tests | python3 -c 'import json, sys
+print(*[t["name"] for t in json.load(sys.stdin) if "vouchsafe:unit" in t["suite"] and t["name"] != "kv"])')
+    # shellcheck disable=SC2086 # a list of names, split on purpose
+    VOUCHSAFE_TEST_SCALE=5 meson test -C build --no-rebuild -t 60 --num-processes 2 --print-errorlogs $tests --wrapper \
+        'valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --fair-sched=yes'
 }
 
 run_fuzz() { FUZZ_SECONDS=${FUZZ_SECONDS:-300} tools/fuzz.sh; }
