@@ -165,9 +165,9 @@ vch_rc vch_buf_extend(vch_buf_t *b, size_t n, uint8_t **ret)
 
 vch_rc vch_buf_put(vch_buf_t *b, const void *p, size_t n)
 {
-    uint8_t *to;
+    uint8_t *to = NULL;
     VCH_TRY(vch_buf_extend(b, n, &to));
-    if (n) memcpy(to, p, n);
+    if (to && n) memcpy(to, p, n);
     return VCH_OK;
 }
 

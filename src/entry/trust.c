@@ -234,7 +234,7 @@ static void sort_times(uint64_t *v, size_t n)
 /* k of n stood when the k-th member came. */
 static uint64_t group_since(const vch_trust_t *t, const standing_t *s, size_t group)
 {
-    uint64_t times[VCH_POLICY_NODES_MAX];
+    uint64_t times[VCH_POLICY_NODES_MAX] = {0};
     size_t n = 0;
     for (size_t i = 0; i < group; i++)
         if (t->node[i].parent == (int)group && s->since[i]) times[n++] = s->since[i];

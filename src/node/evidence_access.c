@@ -120,7 +120,7 @@ static vch_rc put_subjects(inputs_t *in, uint32_t i)
     vch_rc rc = vch_state_subjects(in->state, &e->id, &list, in->ev->err);
     uint32_t *numbers = rc == VCH_OK ? vch_arena_copy(&in->ev->arena, list.p, list.n) : NULL;
     if (rc == VCH_OK && !numbers) rc = ev_no_memory(in->ev);
-    for (size_t k = 0; rc == VCH_OK && k < list.n / 4; k++) vch_put_u32(list.p + 4 * k, numbers[k]);
+    for (size_t k = 0; rc == VCH_OK && numbers && k < list.n / 4; k++) vch_put_u32(list.p + 4 * k, numbers[k]);
     if (rc == VCH_OK) rc = ev_subjects(in->ev, &e->id, vch_buf_slice(&list));
     vch_buf_free(&list);
     in->a->subjects[i] = numbers;
@@ -133,8 +133,9 @@ static vch_rc put_chunk(inputs_t *in, uint32_t number, vch_cell_t *cell, uint8_t
 {
     vch_state_key_t key = vch_key_id_u32('C', in->a->value.dataset.b, number);
     ev_column_t c = {.dataset = in->a->value.dataset, .chunk = number, .flat = vch_slice(flat, 2 * VCH_CHUNK)};
-    vch_slice_t value;
-    bool present;
+    vch_slice_t value = {NULL, 0};
+    bool present = false;
+    if (!in->a->column) return ev_no_memory(in->ev);
     VCH_TRY(ev_item(in->ev, in->commit, &key, &value, &present));
     if (!present) return VCH_OK; /* nobody there ever said a word */
     if (value.n != 64) return vch_fail(in->ev->err, VCH_ERR_CORRUPT, "a chunk of consents in the state is malformed");

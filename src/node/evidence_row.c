@@ -383,7 +383,7 @@ vch_rc ev_claim_row(ev_t *ev, const ev_row_t *r)
     vch_statement_t run;
     uint64_t index;
     vch_slice_t set;
-    bit_t bit;
+    bit_t bit = {.in_set = false};
     VCH_TRY(ev_object(ev, &r->run, VCH_KIND_RUN, &run, &index));
     VCH_TRY(load_set(ev, &run, &set));
     uint64_t commit = ev_find_leaf(ev, index)->commit;

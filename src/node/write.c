@@ -272,7 +272,7 @@ static vch_rc apply(group_t *g, nd_request_t *r, vch_state_info_t *info)
     return VCH_OK;
 }
 
-static vch_rc accept(group_t *g, nd_request_t *r)
+static vch_rc accept_one(group_t *g, nd_request_t *r)
 {
     vch_state_info_t before;
     VCH_TRY(apply(g, r, &before));
@@ -305,7 +305,7 @@ static vch_rc verify_and_accept(group_t *g, nd_request_t *r)
     VCH_TRY(vch_state_verify(l->state, &r->prepared, &r->err));
     /* A request is decided on the state that the last state-commit names. */
     if (r->prepared.entry.kind == VCH_KIND_ACCESS) VCH_TRY(close_open(g, &r->err));
-    return accept(g, r);
+    return accept_one(g, r);
 }
 
 static void run_one(group_t *g, nd_request_t *r)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The simulated disk: names, open files, locks, and when things last. */
+#include <assert.h>
+
 #include "port/sim_int.h"
 
 #include <stdio.h>
@@ -128,14 +130,15 @@ static size_t entry_place(const sim_node_t *dir, const char *name, size_t n, boo
 
 static sim_entry_t *entry_get(sim_node_t *dir, const char *name, size_t n)
 {
-    bool found;
+    bool found = false;
     size_t i = entry_place(dir, name, n, &found);
     return found ? &dir->entry[i] : NULL;
 }
 
 static sim_entry_t *entry_make(sim_node_t *dir, const char *name)
 {
-    bool found;
+    bool found = false;
+    assert(dir);
     size_t n = strlen(name), i = entry_place(dir, name, n, &found);
     if (found) return &dir->entry[i];
     vch__sim_room((void **)&dir->entry, dir->n_entries, &dir->cap_entries, sizeof *dir->entry);

@@ -48,7 +48,7 @@ static vch_rc value_of(again_t *r, const vch_state_key_t *key, vch_slice_t *ret)
 static vch_rc read_genesis(again_t *r)
 {
     vch_state_key_t key = vch_key_plain('g');
-    vch_slice_t genesis;
+    vch_slice_t genesis = {NULL, 0};
     const vch_schema_t *schema = vch_schema(VCH_KIND_GENESIS);
     VCH_TRY(value_of(r, &key, &genesis));
     r->purposes = vch_arena_alloc(r->v->arena, sizeof *r->purposes);
@@ -69,7 +69,7 @@ static vch_rc read_genesis(again_t *r)
 static vch_rc read_recipient(again_t *r)
 {
     vch_state_key_t key = vch_key_id('k', r->a->leaf->entry.cose.kid.b);
-    vch_slice_t bytes;
+    vch_slice_t bytes = {NULL, 0};
     vch_key_value_t value;
     VCH_TRY(value_of(r, &key, &bytes));
     if (vch_key_get(&value, bytes) != VCH_OK || value.revoked)
@@ -95,7 +95,7 @@ static vch_rc read_groups(again_t *r)
 static vch_rc read_version(again_t *r)
 {
     vch_state_key_t key = vch_key_id('v', r->a->version.b);
-    vch_slice_t bytes;
+    vch_slice_t bytes = {NULL, 0};
     VCH_TRY(value_of(r, &key, &bytes));
     VCH_TRY(vfy_find_extents(r->v, r->commit, &r->a->version, &r->version, &r->extent));
     key = vch_key_id('d', r->version.dataset.b);
@@ -157,7 +157,7 @@ static const vch_terms_t *find_terms(void *ctx, const vch_hash_t *hash)
 {
     again_t *r = ctx;
     vch_state_key_t key = vch_key_id('t', hash->b);
-    vch_slice_t document;
+    vch_slice_t document = {NULL, 0};
     vch_hash_t h;
     vch_rc rc = value_of(r, &key, &document);
     if (rc == VCH_OK) {
@@ -177,7 +177,7 @@ static vch_rc decide_index(again_t *r, uint16_t index)
     vch_verdict_t verdict;
     if (index) {
         vch_state_key_t key = vch_key_id_u16('c', r->version.dataset.b, index);
-        vch_slice_t bytes;
+        vch_slice_t bytes = {NULL, 0};
         VCH_TRY(value_of(r, &key, &bytes));
         if (vch_palette_get(&set, bytes) != VCH_OK) return contradicts(r, "a palette entry is malformed");
     }
