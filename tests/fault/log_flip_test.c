@@ -48,19 +48,39 @@ static vch_rc make_durable(world_t *w, const char *path)
     return rc;
 }
 
+/* Small entries, some with statements, some of these erased: each byte is
+ * flipped once and then everything read again, so bytes count twice. */
+static vch_rc append_small(vch_log_t *log, unsigned n, vch_err_t *err)
+{
+    static uint8_t entry[64][12], statement[5], hash[VCH_HASH_LEN];
+    static const bool erased[2] = {false, true};
+    vch_slice_t both[2] = {vch_slice(statement, sizeof statement), vch_slice(hash, sizeof hash)};
+    vch_record_t record[64] = {0};
+    uint64_t first = 0, size = vch_log_size(log);
+    for (unsigned i = 0; i < n; i++) {
+        for (size_t k = 0; k < sizeof entry[i]; k++) entry[i][k] = (uint8_t)((size + i) * 29 + k);
+        vch_put_u64(entry[i], size + i);
+        record[i] = (vch_record_t){.entry = vch_slice(entry[i], 9 + i % 4)};
+        if (i % 16 < 3) record[i].statements = both;
+        record[i].count = i % 16 < 3 ? i % 16 : 0;
+        record[i].erased = record[i].count == 2 ? erased : NULL;
+    }
+    return vch_log_append(log, size + 1, (vch_time_t){1000}, record, n, &first, err);
+}
+
 /* 300 entries in three segments, three checkpoints, two cosigned ones. */
 static world_t begin(void)
 {
     world_t w = {0};
     vch_hash_t network = help_network();
-    vch_log_options_t options = {.segment_bytes = 32768};
+    vch_log_options_t options = {.segment_bytes = 6000};
     vch_log_t *log = NULL;
     assert_int_equal(vch_sim_new(&w.sim, 3), VCH_OK);
     w.port = vch_sim_port(w.sim);
     assert_int_equal(vch_log_create(w.port, "d", &network, &w.err), VCH_OK);
     assert_int_equal(vch_log_open(&log, w.port, "d", &options, NULL, &w.err), VCH_OK);
     for (int i = 0; i < 6; i++) {
-        assert_int_equal(help_append(log, 50, &w.err), VCH_OK);
+        assert_int_equal(append_small(log, 50, &w.err), VCH_OK);
         if (i % 2) assert_int_equal(help_publish(log, vch_log_size(log), &w.err), VCH_OK);
     }
     assert_int_equal(vch_log_keep_cosigned(log, 100, vch_str("the first cosigned one"), &w.err), VCH_OK);
