@@ -72,7 +72,7 @@ typedef struct {
     int alg;             /* VCH_COSE_… */
     vch_slice_t payload; /* borrowed */
     vch_slice_t protected_header;
-    const uint8_t *sig;  /* VCH_SIG_LEN bytes, borrowed */
+    const uint8_t *sig; /* VCH_SIG_LEN bytes, borrowed */
 } vch_cose_t;
 
 /* Parses only the one form that vch_cose_sign makes; ERR_FORMAT otherwise. */

@@ -112,7 +112,8 @@ INLINE void expand16_sparse(v16 w[16])
 #define TAIL_B(i) w[i] = ADD(w[((i) + 9) & 15], SIG1(w[((i) + 14) & 15]));
     EACH4(TAIL_A, 1)
     TAIL_A(5)
-    EACH4(TAIL_B, 6) EACH4(TAIL_B, 10)
+    EACH4(TAIL_B, 6)
+    EACH4(TAIL_B, 10)
 #undef TAIL_A
 #undef TAIL_B
         w[14] = ADD(SIG0(w15), ADD(w[7], SIG1(w[12])));

@@ -81,10 +81,10 @@ VCH_MUST_USE vch_rc vch_tlog_proof_put(vch_buf_t *ret, uint64_t index, const vch
 typedef struct {
     vch_slice_t name;
     bool is_group;
-    vch_vkey_t vkey;     /* of a witness */
-    vch_slice_t url;     /* of a witness, maybe empty */
-    unsigned need, of;   /* of a group: k of n */
-    int parent;          /* the group that it is a member of, or -1 */
+    vch_vkey_t vkey;   /* of a witness */
+    vch_slice_t url;   /* of a witness, maybe empty */
+    unsigned need, of; /* of a group: k of n */
+    int parent;        /* the group that it is a member of, or -1 */
 } vch_policy_node_t;
 
 typedef struct {
@@ -100,12 +100,12 @@ VCH_MUST_USE vch_rc vch_trust_get(vch_trust_t *ret, vch_slice_t text, vch_err_t 
 
 /* What a policy says of one note. */
 typedef struct {
-    bool log_known;      /* a listed log of this origin signed, and rightly */
-    bool forged;         /* a known key's signature fails: reject the note */
-    bool quorum;         /* the policy's quorum is met (true for "none") */
-    bool wants_witness;  /* the policy names a quorum */
+    bool log_known;       /* a listed log of this origin signed, and rightly */
+    bool forged;          /* a known key's signature fails: reject the note */
+    bool quorum;          /* the policy's quorum is met (true for "none") */
+    bool wants_witness;   /* the policy names a quorum */
     uint64_t quorum_time; /* POSIX seconds by which the quorum stood; 0 if none */
-    size_t witnesses;    /* good cosignatures by listed witnesses */
+    size_t witnesses;     /* good cosignatures by listed witnesses */
 } vch_trust_result_t;
 VCH_MUST_USE vch_rc vch_trust_judge(const vch_trust_t *, const vch_note_t *, const vch_checkpoint_t *,
                                     vch_trust_result_t *ret);

@@ -647,8 +647,8 @@ static vch_rc read_frame(vch_log_t *log, const vch_seg_t *seg, uint64_t index, v
 
 static vch_rc read_entry(vch_log_t *log, uint64_t index, vch_arena_t *arena, vch_log_entry_t *ret, vch_err_t *err)
 {
-    vch_seg_t *seg;
-    vch_frame_t frame;
+    vch_seg_t *seg = NULL;
+    vch_frame_t frame = {0};
     if (index >= log->size)
         return vch_fail(err, VCH_ERR_NOT_FOUND, "there is no entry %" PRIu64 "; the log has %" PRIu64, index,
                         log->size);

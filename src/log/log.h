@@ -57,9 +57,9 @@ typedef struct {
 
 /* What opening found and did, for a person to read. */
 typedef struct {
-    bool cut;              /* the last, unacknowledged sync group was cut */
+    bool cut; /* the last, unacknowledged sync group was cut */
     uint64_t cut_segment, cut_at, cut_bytes;
-    char quarantine[160];  /* file under quarantine/ that holds it */
+    char quarantine[160]; /* file under quarantine/ that holds it */
 } vch_recovery_t;
 
 /* Make the folders and the first segment of an empty log; durable on return. */
@@ -85,8 +85,8 @@ VCH_MUST_USE vch_rc vch_log_replay(vch_log_t *, uint64_t from, uint64_t to, vch_
 
 /* Tree over the first `size` entries (size at most vch_log_size). */
 VCH_MUST_USE vch_rc vch_log_root(vch_log_t *, uint64_t size, vch_hash_t *ret, vch_err_t *);
-VCH_MUST_USE vch_rc vch_log_inclusion(vch_log_t *, uint64_t index, uint64_t size,
-                                      vch_hash_t ret[VCH_PATH_HASHES_MAX], size_t *ret_n, vch_err_t *);
+VCH_MUST_USE vch_rc vch_log_inclusion(vch_log_t *, uint64_t index, uint64_t size, vch_hash_t ret[VCH_PATH_HASHES_MAX],
+                                      size_t *ret_n, vch_err_t *);
 VCH_MUST_USE vch_rc vch_log_consistency(vch_log_t *, uint64_t size1, uint64_t size2,
                                         vch_hash_t ret[VCH_PATH_HASHES_MAX], size_t *ret_n, vch_err_t *);
 

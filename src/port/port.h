@@ -51,7 +51,7 @@ typedef struct {
     void (*unlock)(vch_port_t *, vch_file_t *);
     vch_rc (*stat)(vch_port_t *, const char *path, vch_stat_t *ret);
     vch_rc (*rename)(vch_port_t *, const char *from, const char *to);
-    vch_rc (*remove)(vch_port_t *, const char *path); /* a file or an empty folder */
+    vch_rc (*remove)(vch_port_t *, const char *path);               /* a file or an empty folder */
     vch_rc (*mkdir)(vch_port_t *, const char *path, unsigned mode); /* ERR_CONFLICT when there */
     vch_rc (*sync_dir)(vch_port_t *, const char *path);
     vch_rc (*list)(vch_port_t *, const char *path, vch_list_fn fn, void *ctx);

@@ -143,6 +143,49 @@ static void entries_are_taken_and_kept(void **state)
     assert_int_equal(statement, 0);
 }
 
+/* What is listed after the kinds above, and what can't be asked. */
+static void lists_say_what_there_is(box_t *b)
+{
+    static const struct {
+        const char *what;
+        size_t n;
+    } want[] = {{"parties", 2}, {"datasets", 1}, {"versions", 0},    {"terms", 1},   {"grants", 0},
+                {"runs", 0},    {"models", 2},   {"deployments", 1}, {"batches", 1}, {"remedies", 0}};
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        vch_text_t list;
+        vch_arena_t arena;
+        const vch_json_t *tree;
+        LH_OK(vch_query(b->l, want[i].what, NULL, &list, &lh_err));
+        vch_arena_init(&arena, 1u << 20);
+        LH_OK(vch_json_parse(&arena, &tree, vch_slice(list.p, list.n), &lh_err));
+        assert_int_equal(tree->type, VCH_JSON_ARRAY);
+        assert_int_equal(tree->count, want[i].n);
+        vch_arena_free(&arena);
+        vch_text_free(&list);
+    }
+    vch_text_t list;
+    LH_OK(vch_query(b->l, "consents", "wine", &list, &lh_err));
+    assert_string_equal(list.p, "[]");
+    vch_text_free(&list);
+    LH_IS(VCH_ERR_USAGE, vch_query(b->l, "things", NULL, &list, &lh_err));
+    LH_IS(VCH_ERR_NOT_FOUND, vch_query(b->l, "versions", "beer", &list, &lh_err));
+}
+
+static void every_entry_is_json(box_t *b)
+{
+    for (uint64_t i = 0; i < info_of(b->l).size; i++) {
+        vch_text_t entry;
+        vch_arena_t arena;
+        const vch_json_t *tree;
+        LH_OK(vch_entry_show(b->l, i, &entry, &lh_err));
+        vch_arena_init(&arena, 4u << 20);
+        LH_OK(vch_json_parse(&arena, &tree, vch_slice(entry.p, entry.n), &lh_err));
+        assert_non_null(vch_json_get(tree, "kind"));
+        vch_arena_free(&arena);
+        vch_text_free(&entry);
+    }
+}
+
 static void every_simple_kind_is_taken(void **state)
 {
     box_t *b = *state;
@@ -189,40 +232,8 @@ static void every_simple_kind_is_taken(void **state)
     snprintf(json, sizeof json, "{\"deployment\":\"%s\",\"reason\":\"retired\"}", id);
     LH_OK(vch_submit_json(b->l, b->s, "deployment-end", json, strlen(json), &r, &lh_err));
 
-    static const struct {
-        const char *what;
-        size_t n;
-    } want[] = {{"parties", 2}, {"datasets", 1}, {"versions", 0},    {"terms", 1},   {"grants", 0},
-                {"runs", 0},    {"models", 2},   {"deployments", 1}, {"batches", 1}, {"remedies", 0}};
-    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-        vch_text_t list;
-        vch_arena_t arena;
-        const vch_json_t *tree;
-        LH_OK(vch_query(b->l, want[i].what, NULL, &list, &lh_err));
-        vch_arena_init(&arena, 1u << 20);
-        LH_OK(vch_json_parse(&arena, &tree, vch_slice(list.p, list.n), &lh_err));
-        assert_int_equal(tree->type, VCH_JSON_ARRAY);
-        assert_int_equal(tree->count, want[i].n);
-        vch_arena_free(&arena);
-        vch_text_free(&list);
-    }
-    vch_text_t list;
-    LH_OK(vch_query(b->l, "consents", "wine", &list, &lh_err));
-    assert_string_equal(list.p, "[]");
-    vch_text_free(&list);
-    LH_IS(VCH_ERR_USAGE, vch_query(b->l, "things", NULL, &list, &lh_err));
-    LH_IS(VCH_ERR_NOT_FOUND, vch_query(b->l, "versions", "beer", &list, &lh_err));
-    for (uint64_t i = 0; i < info_of(b->l).size; i++) {
-        vch_text_t entry;
-        vch_arena_t arena;
-        const vch_json_t *tree;
-        LH_OK(vch_entry_show(b->l, i, &entry, &lh_err));
-        vch_arena_init(&arena, 4u << 20);
-        LH_OK(vch_json_parse(&arena, &tree, vch_slice(entry.p, entry.n), &lh_err));
-        assert_non_null(vch_json_get(tree, "kind"));
-        vch_arena_free(&arena);
-        vch_text_free(&entry);
-    }
+    lists_say_what_there_is(b);
+    every_entry_is_json(b);
     vch_text_free(&shown);
     vch_signer_free(lab);
 }

@@ -61,8 +61,9 @@ static void make_data(world_t *w)
     vch_ingest_t in;
     vch_hash_t hash;
     uint32_t who[GIVEN];
-    static const char terms[] = "{\"title\":\"training\",\"effect\":\"permit\",\"recipients\":[],\"purposes\":[\"" RESEARCH
-                                "\"],\"processings\":[\"" TRAINING "\"]}";
+    static const char terms[] =
+        "{\"title\":\"training\",\"effect\":\"permit\",\"recipients\":[],\"purposes\":[\"" RESEARCH
+        "\"],\"processings\":[\"" TRAINING "\"]}";
     FILE *f = fopen(w->csv, "wb");
     assert_non_null(f);
     fprintf(f, "person,x,y,label\n");
@@ -158,12 +159,14 @@ static vch_rc run_with(world_t *w, const vch_signer_t *key, const char *grant, u
                        vch_run_result_t *ret)
 {
     const char *grants[] = {grant}, *argv[] = {"/bin/sh", "-c", script, NULL};
-    vch_run_spec_t spec = {.grant = grants, .grants = 1, .name = "model-a", .has_seed = 1, .seed = 7,
-                           .holdout = holdout, .argv = argv};
+    vch_run_spec_t spec = {
+        .grant = grants, .grants = 1, .name = "model-a", .has_seed = 1, .seed = 7, .holdout = holdout, .argv = argv};
     return vch_run_exec(w->l, key, &spec, ret, &w->err);
 }
 
-#define TRAIN "wc -l < \"$VOUCH_IN/train.csv\" > \"$VOUCH_OUT/model.txt\"; echo '{\"accuracy\":0.5}' > \"$VOUCH_OUT/metrics.json\""
+#define TRAIN                                                                                                          \
+    "wc -l < \"$VOUCH_IN/train.csv\" > \"$VOUCH_OUT/model.txt\"; echo '{\"accuracy\":0.5}' > "                         \
+    "\"$VOUCH_OUT/metrics.json\""
 
 static uint64_t log_size(world_t *w)
 {
