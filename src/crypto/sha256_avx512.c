@@ -116,7 +116,7 @@ INLINE void expand16_sparse(v16 w[16])
     EACH4(TAIL_B, 10)
 #undef TAIL_A
 #undef TAIL_B
-        w[14] = ADD(SIG0(w15), ADD(w[7], SIG1(w[12])));
+    w[14] = ADD(SIG0(w15), ADD(w[7], SIG1(w[12])));
     w[15] = ADD(ADD(w15, SIG0(w[0])), ADD(w[8], SIG1(w[13])));
 }
 

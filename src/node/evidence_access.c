@@ -135,14 +135,15 @@ static vch_rc put_chunk(inputs_t *in, uint32_t number, vch_cell_t *cell, uint8_t
     ev_column_t c = {.dataset = in->a->value.dataset, .chunk = number, .flat = vch_slice(flat, 2 * VCH_CHUNK)};
     vch_slice_t value = {NULL, 0};
     bool present = false;
-    if (!in->a->column) return ev_no_memory(in->ev);
+    uint16_t *column = in->a->column;
+    if (!column) return ev_no_memory(in->ev);
     VCH_TRY(ev_item(in->ev, in->commit, &key, &value, &present));
     if (!present) return VCH_OK; /* nobody there ever said a word */
     if (value.n != 64) return vch_fail(in->ev->err, VCH_ERR_CORRUPT, "a chunk of consents in the state is malformed");
     VCH_TRY(vch_state_chunk(in->state, &c.dataset, number, cell, in->ev->err));
     for (size_t i = 0; i < VCH_CHUNK; i++) {
         vch_put_u16(flat + 2 * i, cell[i].index);
-        in->a->column[number * (size_t)VCH_CHUNK + i] = cell[i].index;
+        column[number * (size_t)VCH_CHUNK + i] = cell[i].index;
     }
     memcpy(c.cells.b, value.p + 32, 32);
     return ev_column(in->ev, &c);

@@ -99,7 +99,7 @@ static vch_rc replay_one(void *ctx, const vch_log_entry_t *e) { return vch_state
 static void verify_state(world_t *w, vch_ledger_t *l)
 {
     vch_kv_t *kv;
-    vch_state_t *again;
+    vch_state_t *again = NULL;
     vch_state_info_t a, b;
     must(w, vch_kv_open_memory(&kv, &w->err) == VCH_OK && vch_state_open(&again, kv, &w->err) == VCH_OK, "memory");
     must(w, vch_log_replay(l->log, 0, vch_log_size(l->log), replay_one, again, &w->err) == VCH_OK, "replay");
