@@ -1,25 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Decisions: JSON Lines in, sealed batches out (docs/formats/decisions.md).
- *
- *   decisions/<deployment>/<first, 20 digits>.dcb
- *     "VCHDCB1\n" ‖ deployment 32 ‖ u64 first ‖ u32 count
- *     per decision: u32 length ‖ leaf ‖ u32 length ‖ input as JCS
- *     u32 crc32c of everything before
- *
- * The file is durable before the entry that names its root. */
-#include <stdio.h>
+/* Decisions: JSON Lines in, sealed batches out.  The file of a batch is durable
+ * before the entry that names its root. */
+#include "node/decide.h"
 
 #include "codec/cbor.h"
 #include "codec/json.h"
 #include "merkle/tree.h"
-#include "node/use.h"
 
 #define BATCH_MAX 65536u
+#define BATCH_BYTES (64u << 20) /* a batch is sealed once its file has grown to this */
 #define LINE_MAX (1u << 20)
-#define FILE_MAX (1u << 30)
-#define HEAD 52
-
-static const char magic[8] = {'V', 'C', 'H', 'D', 'C', 'B', '1', '\n'};
+#define READ_SIZE 65536u
 
 static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "out of memory"); }
 
@@ -28,13 +19,14 @@ typedef struct {
     const vch_signer_t *signer;
     vch_id_t deployment;
     vch_hash_t model;
-    uint64_t next;  /* sequence number of the next decision */
-    vch_buf_t file; /* the batch being built */
+    vch_file_t *lock; /* of the deployment's folder */
+    uint64_t next;    /* sequence number of the next decision */
+    vch_buf_t file;   /* the batch being built */
     vch_hash_t *leaf;
     uint32_t count;
     uint64_t first, from, to;
-    uint64_t line;
-    bool dry; /* only check the lines */
+    uint64_t line, batch_line; /* now, and of the batch's first decision */
+    bool dry;                  /* only check the lines */
     vch_receipt_t receipt;
     vch_arena_t arena;
     vch_buf_t text;
@@ -42,20 +34,6 @@ typedef struct {
 } dlog_t;
 
 /* ---- one line ---------------------------------------------------------------------- */
-
-/* The input's commitment: the leaf's salt, stretched to a row's. */
-static vch_rc commit_input(vch_hash_t *ret, const uint8_t salt[VCH_SALT_LEN], vch_slice_t jcs)
-{
-    vch_sha256_t h;
-    vch_hash_t stretched;
-    static const char label[] = "vouchsafe input";
-    vch_sha256_init(&h);
-    vch_sha256_add(&h, label, sizeof label - 1);
-    vch_sha256_add(&h, salt, VCH_SALT_LEN);
-    vch_sha256_end(&h, &stretched);
-    vch_row_commitment(ret, stretched.b, jcs);
-    return VCH_OK;
-}
 
 static vch_rc take_reasons(dlog_t *d, const vch_json_t *reasons, vch_decision_t *ret)
 {
@@ -83,17 +61,40 @@ static vch_rc seal_line(dlog_t *d, vch_decision_t *decision, vch_slice_t input)
     uint8_t memory[8192];
     vch_buf_t leaf = {memory, 0, sizeof memory, sizeof memory};
     VCH_TRY(vch_random(d->l->port, decision->salt, VCH_SALT_LEN, d->err));
-    VCH_TRY(commit_input(&decision->input, decision->salt, input));
+    dcb_commit_input(&decision->input, decision->salt, input);
     decision->sequence = d->next++;
     decision->time.ms = d->l->port->clock->wall_ms(d->l->port);
     if (decision->time.ms < d->to) decision->time.ms = d->to; /* never backwards inside a batch */
     decision->model = d->model;
     VCH_TRY(vch_decision_put(&leaf, decision));
-    if (d->count == 0) d->from = decision->time.ms;
+    if (d->count == 0) {
+        d->from = decision->time.ms;
+        d->batch_line = d->line;
+    }
     d->to = decision->time.ms;
     vch_tree_leaf(&d->leaf[d->count++], vch_buf_slice(&leaf));
     VCH_TRY(put_sized(&d->file, vch_buf_slice(&leaf)));
     return put_sized(&d->file, input);
+}
+
+/* Nothing that somebody wrote is left out silently. */
+static vch_rc known_members(dlog_t *d, const vch_json_t *line)
+{
+    if (line->type != VCH_JSON_OBJECT) return vch_fail(d->err, VCH_ERR_FORMAT, "a decision is a JSON object");
+    for (const vch_json_t *m = line->first; m; m = m->next)
+        if (!vch_slice_eq(m->name, vch_str("input")) && !vch_slice_eq(m->name, vch_str("output")) &&
+            !vch_slice_eq(m->name, vch_str("reasons")))
+            return vch_fail(d->err, VCH_ERR_FORMAT,
+                            "\"%.*s\" is no member of a decision: it has \"input\", \"output\" and \"reasons\"",
+                            (int)vch_min(m->name.n, 100), (const char *)m->name.p);
+    return VCH_OK;
+}
+
+static vch_rc put_canonical(dlog_t *d, const vch_json_t *value, const char *name)
+{
+    vch_rc rc = vch_jcs_put(&d->text, value);
+    if (rc == VCH_ERR_FORMAT) return vch_fail(d->err, rc, "\"%s\" holds a number beyond the range of a double", name);
+    return rc == VCH_OK ? rc : vch_fail(d->err, rc, "\"%s\": %s", name, vch_rc_text(rc));
 }
 
 static vch_rc take_line(dlog_t *d, vch_slice_t line)
@@ -103,13 +104,14 @@ static vch_rc take_line(dlog_t *d, vch_slice_t line)
     vch_arena_reset(&d->arena);
     vch_buf_clear(&d->text);
     VCH_TRY(vch_json_parse(&d->arena, &json, line, d->err));
+    VCH_TRY(known_members(d, json));
     const vch_json_t *input = vch_json_get(json, "input"), *output = vch_json_get(json, "output");
     if (!input || !output) return vch_fail(d->err, VCH_ERR_FORMAT, "\"input\" or \"output\" is missing");
     VCH_TRY(take_reasons(d, vch_json_get(json, "reasons"), &decision));
-    VCH_TRY(vch_jcs_put(&d->text, output));
+    VCH_TRY(put_canonical(d, output, "output"));
     size_t split = d->text.n;
     if (split > 4096) return vch_fail(d->err, VCH_ERR_LIMIT, "the output has more than 4,096 bytes");
-    VCH_TRY(vch_jcs_put(&d->text, input));
+    VCH_TRY(put_canonical(d, input, "input"));
     decision.output = vch_slice(d->text.p, split);
     return d->dry ? VCH_OK : seal_line(d, &decision, vch_slice(d->text.p + split, d->text.n - split));
 }
@@ -118,35 +120,25 @@ static vch_rc take_line(dlog_t *d, vch_slice_t line)
 
 static vch_rc begin_batch(dlog_t *d)
 {
-    uint8_t head[HEAD];
-    memcpy(head, magic, 8);
+    uint8_t head[DCB_HEAD];
+    memcpy(head, DCB_MAGIC, 8);
     memcpy(head + 8, d->deployment.b, 32);
     vch_put_u64(head + 40, d->next);
     vch_put_u32(head + 48, 0);
     vch_buf_clear(&d->file);
     d->first = d->next;
     d->count = 0;
-    return vch_buf_put(&d->file, head, HEAD);
-}
-
-static vch_rc batch_path(vch_ledger_t *l, char ret[VCH_PATH_MAX], const vch_id_t *deployment, uint64_t first)
-{
-    char hex[65];
-    vch_hex(hex, deployment->b, 32);
-    return vch_ledger_path(l, ret, "decisions/%s/%020llu.dcb", hex, (unsigned long long)first);
+    return vch_buf_put(&d->file, head, DCB_HEAD);
 }
 
 static vch_rc store_batch(dlog_t *d)
 {
-    char path[VCH_PATH_MAX], dir[VCH_PATH_MAX], hex[65];
+    char path[VCH_PATH_MAX];
     uint8_t crc[4];
+    VCH_TRY(dcb_path(d->l, path, &d->deployment, d->first));
     vch_put_u32(d->file.p + 48, d->count);
     vch_put_u32(crc, vch_crc32c(0, d->file.p, d->file.n));
     VCH_TRY(vch_buf_put(&d->file, crc, 4));
-    vch_hex(hex, d->deployment.b, 32);
-    VCH_TRY(vch_ledger_path(d->l, dir, "decisions/%s", hex));
-    VCH_TRY(vch_mkdirs(d->l->port, dir, d->err));
-    VCH_TRY(batch_path(d->l, path, &d->deployment, d->first));
     return vch_write_atomic(d->l->port, path, vch_buf_slice(&d->file), 0600, d->err);
 }
 
@@ -171,19 +163,26 @@ static vch_rc put_batch(const dlog_t *d, vch_buf_t *b, const vch_hash_t *root)
     return VCH_OK;
 }
 
+static vch_rc in_lines(dlog_t *d, vch_rc rc)
+{
+    return vch_context(d->err, rc, "the decisions of lines %llu to %llu are not logged",
+                       (unsigned long long)d->batch_line, (unsigned long long)d->line);
+}
+
 static vch_rc end_batch(dlog_t *d)
 {
     vch_hash_t root;
     vch_buf_t b;
     if (d->count == 0) return VCH_OK;
-    VCH_TRY(store_batch(d));
+    vch_rc stored = store_batch(d);
+    if (stored != VCH_OK) return in_lines(d, stored);
     vch_tree_root_in_place(&root, d->leaf, d->count);
     vch_buf_init(&b, 4096);
     vch_rc rc = put_batch(d, &b, &root);
     vch_slice_t fields = vch_buf_slice(&b);
     if (rc == VCH_OK) rc = vch_ledger_write(d->l, d->signer, VCH_KIND_DECISIONS, &fields, 1, &d->receipt, d->err);
     vch_buf_free(&b);
-    return rc;
+    return rc == VCH_OK ? rc : in_lines(d, rc);
 }
 
 /* ---- the file of lines -------------------------------------------------------------------- */
@@ -193,11 +192,27 @@ static vch_rc each_line(dlog_t *d, vch_slice_t line)
     d->line++;
     if (line.n && line.p[line.n - 1] == '\r') line.n--;
     if (line.n == 0) return VCH_OK;
-    vch_rc rc = take_line(d, line);
+    vch_rc rc =
+        line.n <= LINE_MAX ? take_line(d, line) : vch_fail(d->err, VCH_ERR_LIMIT, "it is longer than a megabyte");
     if (rc != VCH_OK) return vch_context(d->err, rc, "line %llu", (unsigned long long)d->line);
-    if (d->dry || d->count < BATCH_MAX) return VCH_OK;
+    if (d->dry || (d->count < BATCH_MAX && d->file.n < BATCH_BYTES)) return VCH_OK;
     VCH_TRY(end_batch(d));
     return begin_batch(d);
+}
+
+/* Whole lines out of `part`; what remains moves to its beginning. */
+static vch_rc take_lines(dlog_t *d, vch_buf_t *part)
+{
+    size_t done = 0;
+    const uint8_t *end;
+    while ((end = memchr(part->p + done, '\n', part->n - done))) {
+        size_t n = (size_t)(end - (part->p + done));
+        VCH_TRY(each_line(d, vch_slice(part->p + done, n)));
+        done += n + 1;
+    }
+    memmove(part->p, part->p + done, part->n - done);
+    part->n -= done;
+    return part->n <= LINE_MAX + 1 ? VCH_OK : each_line(d, vch_buf_slice(part)); /* which refuses it */
 }
 
 static vch_rc read_lines(dlog_t *d, vch_file_t *file, vch_buf_t *part)
@@ -207,19 +222,12 @@ static vch_rc read_lines(dlog_t *d, vch_file_t *file, vch_buf_t *part)
     do {
         uint8_t *to;
         size_t kept = part->n;
-        VCH_TRY(vch_buf_extend(part, 65536, &to));
-        VCH_TRY(d->l->port->disk->read(d->l->port, file, &got, to, 65536, at));
+        vch_rc rc = vch_buf_extend(part, READ_SIZE, &to);
+        if (rc == VCH_OK) rc = d->l->port->disk->read(d->l->port, file, &got, to, READ_SIZE, at);
+        if (rc != VCH_OK) return vch_fail(d->err, rc, "the decisions can't be read: %s", vch_rc_text(rc));
         at += got;
         part->n = kept + got;
-        size_t done = 0;
-        const uint8_t *end;
-        while ((end = memchr(part->p + done, '\n', part->n - done))) {
-            size_t n = (size_t)(end - (part->p + done));
-            VCH_TRY(each_line(d, vch_slice(part->p + done, n)));
-            done += n + 1;
-        }
-        memmove(part->p, part->p + done, part->n - done);
-        part->n -= done;
+        VCH_TRY(take_lines(d, part));
     } while (got);
     return part->n ? each_line(d, vch_buf_slice(part)) : VCH_OK;
 }
@@ -229,26 +237,33 @@ static vch_rc pass(dlog_t *d, const char *path)
     vch_file_t *file;
     vch_buf_t part;
     VCH_TRY(vch_file_open(d->l->port, &file, path, VCH_OPEN_READ, d->err));
-    vch_buf_init(&part, LINE_MAX + 131072);
+    vch_buf_init(&part, LINE_MAX + 4 * READ_SIZE);
     d->line = 0;
     vch_rc rc = read_lines(d, file, &part);
-    if (rc == VCH_ERR_LIMIT && (!d->err || d->err->rc != rc))
-        rc = vch_fail(d->err, rc, "line %llu is longer than a megabyte", (unsigned long long)d->line + 1);
     vch_buf_free(&part);
     vch_file_close(d->l->port, file);
     return rc;
 }
 
-static vch_rc find_deployment(dlog_t *d, const char *name)
+static vch_rc may_log(dlog_t *d, const vch_deployment_value_t *y)
+{
+    vch_id_t party;
+    VCH_TRY(vch_party_of(d->l, d->signer, &party, d->err));
+    if (!vch_id_eq(&party, &y->party)) return vch_fail(d->err, VCH_ERR_ROLE, "the deployment belongs to another party");
+    return y->ended ? vch_fail(d->err, VCH_ERR_CONFLICT, "the deployment has ended") : VCH_OK;
+}
+
+/* Which model decides, and with what number. */
+static vch_rc read_deployment(dlog_t *d)
 {
     vch_buf_t value;
     vch_deployment_value_t y;
     vch_model_value_t m;
     vch_buf_init(&value, 8192);
-    vch_rc rc = vch_resolve(d->l, 'y', name, &d->deployment, d->err);
     vch_state_key_t key = vch_key_id('y', d->deployment.b);
-    if (rc == VCH_OK) rc = vch_state_get(d->l->state, vch_key_slice(&key), &value, d->err);
+    vch_rc rc = vch_state_get(d->l->state, vch_key_slice(&key), &value, d->err);
     if (rc == VCH_OK) rc = vch_deployment_get(&y, vch_buf_slice(&value));
+    if (rc == VCH_OK) rc = may_log(d, &y);
     vch_buf_clear(&value);
     if (rc == VCH_OK) {
         d->next = y.next;
@@ -261,15 +276,41 @@ static vch_rc find_deployment(dlog_t *d, const char *name)
     return rc;
 }
 
-static vch_rc log_lines(dlog_t *d, const char *deployment, const char *path, uint64_t *ret_first)
+static vch_rc find_deployment(dlog_t *d, const char *name)
 {
     VCH_TRY(vch_ledger_read_begin(d->l, d->err));
-    vch_rc rc = find_deployment(d, deployment);
+    vch_rc rc = name ? vch_resolve(d->l, 'y', name, &d->deployment, d->err) : VCH_OK;
+    if (rc == VCH_OK) rc = read_deployment(d);
     vch_ledger_read_end(d->l);
-    VCH_TRY(rc);
+    return rc;
+}
+
+/* One logger a deployment: a second one would write its leaves over those of
+ * the first, before the ledger refuses its batch. */
+static vch_rc lock_deployment(dlog_t *d)
+{
+    char path[VCH_PATH_MAX], hex[65];
+    vch_port_t *port = d->l->port;
+    vch_hex(hex, d->deployment.b, 32);
+    VCH_TRY(vch_ledger_path(d->l, path, "decisions/%s", hex));
+    VCH_TRY(vch_mkdirs(port, path, d->err));
+    VCH_TRY(vch_ledger_path(d->l, path, "decisions/%s/" DCB_LOCK, hex));
+    VCH_TRY(vch_file_open(port, &d->lock, path, VCH_OPEN_CREATE, d->err));
+    vch_rc rc = port->disk->lock(port, d->lock, VCH_LOCK_EXCLUSIVE, d->l->lock_wait_ms);
+    if (rc != VCH_OK)
+        return vch_fail(d->err, rc, "another program logs decisions of this deployment: %s", vch_rc_text(rc));
+    return find_deployment(d, NULL); /* it may have logged while we waited */
+}
+
+static vch_rc log_lines(dlog_t *d, const char *deployment, const char *path, uint64_t *ret_first)
+{
+    if (d->l->flags & VCH_LEDGER_READ_ONLY)
+        return vch_fail(d->err, VCH_ERR_READ_ONLY, "the ledger is open for reading only");
+    VCH_TRY(find_deployment(d, deployment));
     d->dry = true;
     VCH_TRY(pass(d, path)); /* one bad line refuses the whole file */
     d->dry = false;
+    VCH_TRY(lock_deployment(d));
     *ret_first = d->next;
     VCH_TRY(begin_batch(d));
     VCH_TRY(pass(d, path));
@@ -282,7 +323,7 @@ VCH_API vch_rc vch_decisions_log(vch_ledger_t *l, const vch_signer_t *signer, co
 {
     dlog_t d = {.l = l, .signer = signer, .err = err};
     uint64_t first = 0;
-    vch_buf_init(&d.file, FILE_MAX);
+    vch_buf_init(&d.file, DCB_FILE_MAX);
     vch_buf_init(&d.text, 4u << 20);
     vch_arena_init(&d.arena, 64u << 20);
     d.leaf = vch_alloc_array(BATCH_MAX, sizeof *d.leaf);
@@ -293,228 +334,10 @@ VCH_API vch_rc vch_decisions_log(vch_ledger_t *l, const vch_signer_t *signer, co
         *ret_count = d.next - first;
         *ret = d.receipt;
     }
+    vch_file_close(l->port, d.lock);
     vch_free(d.leaf);
     vch_buf_free(&d.file);
     vch_buf_free(&d.text);
     vch_arena_free(&d.arena);
-    return rc;
-}
-
-/* ---- reading a batch's file --------------------------------------------------------------- */
-
-typedef struct {
-    vch_id_t deployment;
-    uint64_t first;
-    uint32_t count;
-    vch_slice_t body;
-} dcb_t;
-
-/* *ret_byte says where what is wrong begins. */
-static vch_rc parse_head(dcb_t *ret, vch_slice_t file, uint64_t *ret_byte)
-{
-    *ret_byte = 0;
-    if (file.n < HEAD + 4 || memcmp(file.p, magic, 8) != 0) return VCH_ERR_CORRUPT;
-    *ret_byte = file.n - 4;
-    if (vch_crc32c(0, file.p, file.n - 4) != vch_get_u32(file.p + file.n - 4)) return VCH_ERR_CORRUPT;
-    memcpy(ret->deployment.b, file.p + 8, 32);
-    ret->first = vch_get_u64(file.p + 40);
-    ret->count = vch_get_u32(file.p + 48);
-    ret->body = vch_slice(file.p + HEAD, file.n - HEAD - 4);
-    return VCH_OK;
-}
-
-static bool take_sized(vch_slice_t *body, vch_slice_t *ret)
-{
-    if (body->n < 4) return false;
-    size_t n = vch_get_u32(body->p);
-    if (n > body->n - 4) return false;
-    *ret = vch_slice(body->p + 4, n);
-    *body = vch_slice(body->p + 4 + n, body->n - 4 - n);
-    return true;
-}
-
-/* The next decision: its leaf, and its input against the leaf's commitment. */
-static vch_rc next_decision(vch_slice_t *body, vch_slice_t *ret_leaf)
-{
-    vch_slice_t input;
-    vch_decision_t d;
-    vch_hash_t commitment;
-    if (!take_sized(body, ret_leaf) || !take_sized(body, &input)) return VCH_ERR_CORRUPT;
-    if (vch_decision_get(&d, *ret_leaf) != VCH_OK) return VCH_ERR_CORRUPT;
-    VCH_TRY(commit_input(&commitment, d.salt, input));
-    return vch_hash_eq(&commitment, &d.input) ? VCH_OK : VCH_ERR_CORRUPT;
-}
-
-static vch_rc load_file(vch_ledger_t *l, const vch_id_t *deployment, uint64_t first, vch_buf_t *ret, vch_err_t *err)
-{
-    char path[VCH_PATH_MAX];
-    VCH_TRY(batch_path(l, path, deployment, first));
-    vch_rc rc = vch_read_all(l->port, ret, path, FILE_MAX, err);
-    if (rc != VCH_ERR_NOT_FOUND) return rc;
-    vch_fail(err, rc, "the decisions from %llu on are not on this machine (%s)", (unsigned long long)first, path);
-    return vch_hint(err, rc, "the ledger still holds their batch; only whoever keeps the leaves can show one");
-}
-
-vch_rc vch_decisions_load(vch_ledger_t *l, const vch_id_t *deployment, uint64_t first, uint64_t count,
-                          vch_arena_t *arena, vch_slice_t *ret_leaf, vch_err_t *err)
-{
-    vch_buf_t file;
-    dcb_t d;
-    uint64_t byte = 0;
-    vch_buf_init(&file, FILE_MAX);
-    vch_rc rc = load_file(l, deployment, first, &file, err);
-    if (rc == VCH_OK) rc = parse_head(&d, vch_buf_slice(&file), &byte);
-    if (rc == VCH_OK && (d.count != count || d.first != first || !vch_id_eq(&d.deployment, deployment)))
-        rc = VCH_ERR_CORRUPT;
-    for (uint64_t i = 0; rc == VCH_OK && i < count; i++) {
-        vch_slice_t leaf;
-        byte = (uint64_t)(d.body.p - file.p);
-        rc = next_decision(&d.body, &leaf);
-        void *copy = rc == VCH_OK ? vch_arena_copy(arena, leaf.p, leaf.n) : NULL;
-        if (rc == VCH_OK && !copy) rc = no_memory(err);
-        if (rc == VCH_OK) ret_leaf[i] = vch_slice(copy, leaf.n);
-    }
-    if (rc == VCH_ERR_CORRUPT)
-        vch_fail(err, rc, "the file of the decisions from %llu on is damaged at byte %llu", (unsigned long long)first,
-                 (unsigned long long)byte);
-    vch_buf_free(&file);
-    return rc;
-}
-
-/* ---- checking all of them --------------------------------------------------------------------- */
-
-typedef struct {
-    vch_ledger_t *l;
-    vch_finding_fn fn;
-    void *ctx;
-    uint64_t findings;
-    char folder[72]; /* deployment in hex */
-    vch_err_t *err;
-} dcheck_t;
-
-static void dcheck_found(dcheck_t *c, const char *name, uint64_t byte, const char *text)
-{
-    char file[400];
-    snprintf(file, sizeof file, "decisions/%s/%s", c->folder, name);
-    vch_finding_t f = {.file = file, .byte = byte, .has_byte = 1, .text = text};
-    c->findings++;
-    if (c->fn) c->fn(c->ctx, &f);
-}
-
-typedef struct {
-    const vch_id_t *deployment;
-    uint64_t first;
-    bool found;
-    vch_batch_value_t value;
-} find_t;
-
-static vch_rc find_batch(void *ctx, vch_slice_t key, vch_slice_t value)
-{
-    (void)key;
-    find_t *f = ctx;
-    vch_batch_value_t b;
-    VCH_TRY(vch_batch_get(&b, value));
-    if (b.first != f->first || !vch_id_eq(&b.deployment, f->deployment)) return VCH_OK;
-    f->found = true;
-    f->value = b;
-    return VCH_OK;
-}
-
-static vch_rc logged_batch(dcheck_t *c, find_t *f)
-{
-    VCH_TRY(vch_ledger_read_begin(c->l, c->err));
-    vch_rc rc = vch_state_each(c->l->state, 'b', find_batch, f);
-    vch_ledger_read_end(c->l);
-    return rc;
-}
-
-/* VCH_ERR_CORRUPT with the byte and text of what is wrong. */
-static vch_rc check_body(const dcb_t *d, const vch_buf_t *file, const vch_batch_value_t *b, uint64_t *ret_byte,
-                         const char **ret_text)
-{
-    vch_hash_t *leaf = vch_alloc_array((size_t)d->count + 1, sizeof *leaf), root;
-    vch_slice_t body = d->body, bytes;
-    vch_rc rc = leaf ? VCH_OK : VCH_ERR_MEMORY;
-    *ret_text = "a decision or its input does not match its commitment";
-    for (uint32_t i = 0; rc == VCH_OK && i < d->count; i++) {
-        *ret_byte = (uint64_t)(body.p - file->p);
-        rc = next_decision(&body, &bytes);
-        if (rc == VCH_OK) vch_tree_leaf(&leaf[i], bytes);
-    }
-    if (rc == VCH_OK && (body.n || d->count != b->count)) {
-        *ret_text = "it does not hold as many decisions as its batch";
-        rc = VCH_ERR_CORRUPT;
-    }
-    if (rc == VCH_OK) vch_tree_root_in_place(&root, leaf, d->count);
-    if (rc == VCH_OK && !vch_hash_eq(&root, &b->root)) {
-        *ret_byte = HEAD;
-        *ret_text = "its decisions are not those of the batch on the ledger";
-        rc = VCH_ERR_CORRUPT;
-    }
-    vch_free(leaf);
-    return rc;
-}
-
-static vch_rc check_file(dcheck_t *c, const char *name, const vch_buf_t *file)
-{
-    dcb_t d;
-    uint64_t byte = 0;
-    const char *text = "the head or the checksum is damaged";
-    char expected[40];
-    vch_rc rc = parse_head(&d, vch_buf_slice(file), &byte);
-    if (rc == VCH_OK) {
-        char hex[65];
-        vch_hex(hex, d.deployment.b, 32);
-        snprintf(expected, sizeof expected, "%020llu.dcb", (unsigned long long)d.first);
-        if (strcmp(hex, c->folder) != 0 || strcmp(expected, name) != 0) {
-            byte = 8;
-            text = "the file lies under another name than its batch";
-            rc = VCH_ERR_CORRUPT;
-        }
-    }
-    find_t f = {.deployment = &d.deployment, .first = rc == VCH_OK ? d.first : 0};
-    if (rc == VCH_OK) {
-        VCH_TRY(logged_batch(c, &f));
-        /* A file without its entry is left over from a crash in between. */
-        if (!f.found) return VCH_OK;
-        rc = check_body(&d, file, &f.value, &byte, &text);
-    }
-    if (rc == VCH_ERR_CORRUPT) {
-        dcheck_found(c, name, byte, text);
-        return VCH_OK;
-    }
-    return rc;
-}
-
-static vch_rc check_one(void *ctx, const char *name)
-{
-    dcheck_t *c = ctx;
-    char path[VCH_PATH_MAX];
-    vch_buf_t file;
-    VCH_TRY(vch_ledger_path(c->l, path, "decisions/%s/%s", c->folder, name));
-    vch_buf_init(&file, FILE_MAX);
-    vch_rc rc = vch_read_all(c->l->port, &file, path, FILE_MAX, c->err);
-    if (rc == VCH_OK) rc = check_file(c, name, &file);
-    vch_buf_free(&file);
-    return rc;
-}
-
-static vch_rc check_folder(void *ctx, const char *name)
-{
-    dcheck_t *c = ctx;
-    char path[VCH_PATH_MAX];
-    snprintf(c->folder, sizeof c->folder, "%s", name);
-    VCH_TRY(vch_ledger_path(c->l, path, "decisions/%s", name));
-    return c->l->port->disk->list(c->l->port, path, check_one, c);
-}
-
-vch_rc vch_decisions_check(vch_ledger_t *l, vch_finding_fn fn, void *ctx, uint64_t *ret_findings, vch_err_t *err)
-{
-    char path[VCH_PATH_MAX];
-    dcheck_t c = {.l = l, .fn = fn, .ctx = ctx, .err = err};
-    VCH_TRY(vch_ledger_path(l, path, "decisions"));
-    vch_rc rc = l->port->disk->list(l->port, path, check_folder, &c);
-    if (rc == VCH_ERR_NOT_FOUND) rc = VCH_OK; /* nothing was ever decided */
-    if (rc == VCH_OK) *ret_findings = c.findings;
     return rc;
 }

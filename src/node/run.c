@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 #include "codec/cbor.h"
-#include "codec/json.h"
 
 static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "out of memory"); }
 
@@ -65,7 +64,7 @@ static vch_rc choose_rows(run_t *r)
                 r->order[n][0] = e;
                 r->order[n++][1] = row;
             }
-    shuffle(r->order, r->rows, r->spec->has_seed ? r->spec->seed : 0);
+    shuffle(r->order, r->rows, r->seed);
     return VCH_OK;
 }
 
@@ -88,47 +87,21 @@ static vch_rc commit_rows(run_t *r)
 
 /* ---- files in -------------------------------------------------------------------------- */
 
-static vch_rc make_work(run_t *r)
-{
-    uint8_t name[8];
-    char hex[17], sub[VCH_PATH_MAX];
-    VCH_TRY(vch_random(r->l->port, name, sizeof name, r->err));
-    vch_hex(hex, name, sizeof name);
-    VCH_TRY(r->spec->work_dir ? vch_path(r->work, "%s", r->spec->work_dir)
-                              : vch_ledger_path(r->l, r->work, "runs/new-%s", hex));
-    VCH_TRY(vch_path(sub, "%s/in", r->work));
-    VCH_TRY(vch_mkdirs(r->l->port, sub, r->err));
-    VCH_TRY(vch_path(sub, "%s/out", r->work));
-    return vch_mkdirs(r->l->port, sub, r->err);
-}
-
 static vch_rc write_inputs(run_t *r)
 {
     char path[VCH_PATH_MAX];
     const uint32_t(*order)[2] = (const uint32_t(*)[2])r->order;
     VCH_TRY(vch_path(path, "%s/in/train.csv", r->work));
     VCH_TRY(vch_use_write_csv(&r->use, r->l, path, order + r->holdout, r->rows - r->holdout, r->err));
+    r->made_train = true;
     if (r->holdout == 0) return VCH_OK;
     VCH_TRY(vch_path(path, "%s/in/holdout.csv", r->work));
-    return vch_use_write_csv(&r->use, r->l, path, order, r->holdout, r->err);
+    VCH_TRY(vch_use_write_csv(&r->use, r->l, path, order, r->holdout, r->err));
+    r->made_holdout = true;
+    return VCH_OK;
 }
 
 /* ---- entries ------------------------------------------------------------------------------ */
-
-static vch_rc put_argv(vch_buf_t *b, const char *const *argv)
-{
-    vch_buf_t json;
-    vch_buf_init(&json, 1u << 20);
-    vch_rc rc = vch_buf_u8(&json, '[');
-    for (size_t i = 0; rc == VCH_OK && argv[i]; i++) {
-        if (i) rc = vch_buf_u8(&json, ',');
-        if (rc == VCH_OK) rc = vch_json_put_string(&json, vch_str(argv[i]));
-    }
-    if (rc == VCH_OK) rc = vch_buf_u8(&json, ']');
-    if (rc == VCH_OK) rc = vch_cbor_text(b, (const char *)json.p, json.n);
-    vch_buf_free(&json);
-    return rc;
-}
 
 static vch_rc key_id(vch_buf_t *b, uint64_t key, const void *id)
 {
@@ -151,7 +124,7 @@ static vch_rc key_text(vch_buf_t *b, uint64_t key, const char *s)
 static vch_rc put_run(const run_t *r, vch_buf_t *b)
 {
     const vch_run_spec_t *s = r->spec;
-    VCH_TRY(vch_cbor_map(b, s->has_seed ? 9 : 8));
+    VCH_TRY(vch_cbor_map(b, 9));
     VCH_TRY(vch_cbor_uint(b, VCH_F_RUN_GRANTS));
     VCH_TRY(vch_cbor_array(b, s->grants));
     for (size_t i = 0; i < s->grants; i++) VCH_TRY(vch_cbor_bytes(b, r->grant[i].b, 32));
@@ -160,8 +133,8 @@ static vch_rc put_run(const run_t *r, vch_buf_t *b)
     VCH_TRY(key_id(b, VCH_F_RUN_ORDER_ROOT, r->order_root.b));
     VCH_TRY(key_id(b, VCH_F_RUN_CODE, r->code.b));
     VCH_TRY(vch_cbor_uint(b, VCH_F_RUN_PARAMETERS));
-    VCH_TRY(put_argv(b, s->argv));
-    if (s->has_seed) VCH_TRY(key_uint(b, VCH_F_RUN_SEED, s->seed));
+    VCH_TRY(vch_cbor_text(b, (const char *)r->parameters.p, r->parameters.n));
+    VCH_TRY(key_uint(b, VCH_F_RUN_SEED, r->seed));
     VCH_TRY(key_id(b, VCH_F_RUN_ENVIRONMENT, r->environment.b));
     return key_text(b, VCH_F_RUN_NAME, s->name);
 }
@@ -237,15 +210,18 @@ static vch_rc log_model(run_t *r, const run_output_t *file, vch_id_t *ret)
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-/* Once the run has an id, its folder is named by it. */
-static vch_rc name_work(run_t *r)
+/* Once the run has an id, its folder is named by it; if that fails, the name
+ * it has will do. */
+static void name_work(run_t *r)
 {
-    char hex[65], path[VCH_PATH_MAX];
-    if (r->spec->work_dir) return VCH_OK;
+    char hex[65], at[VCH_PATH_MAX], path[VCH_PATH_MAX], out[VCH_PATH_MAX];
+    if (r->spec->work_dir) return;
     vch_hex(hex, r->run.b, 32);
-    VCH_TRY(vch_ledger_path(r->l, path, "runs/%s", hex));
-    VCH_TRY(r->l->port->disk->rename(r->l->port, r->work, path));
-    return vch_path(r->work, "%s", path);
+    if (vch_ledger_path(r->l, at, "runs/%s", hex) != VCH_OK || vch_child_absolute(path, at) != VCH_OK) return;
+    if (vch_path(out, "%s/out", path) != VCH_OK) return;
+    if (r->l->port->disk->rename(r->l->port, r->work, path) != VCH_OK) return;
+    memcpy(r->work, path, sizeof path);
+    memcpy(r->out, out, sizeof out);
 }
 
 static vch_rc run_command(run_t *r, int *ret_exit)
@@ -253,45 +229,50 @@ static vch_rc run_command(run_t *r, int *ret_exit)
     char in[VCH_PATH_MAX + 16], out[VCH_PATH_MAX + 16], seed[48], run[80], hex[65];
     vch_hex(hex, r->run.b, 32);
     snprintf(in, sizeof in, "VOUCH_IN=%s/in", r->work);
-    snprintf(out, sizeof out, "VOUCH_OUT=%s/out", r->work);
-    snprintf(seed, sizeof seed, "VOUCH_SEED=%llu", (unsigned long long)(r->spec->has_seed ? r->spec->seed : 0));
+    snprintf(out, sizeof out, "VOUCH_OUT=%s", r->out);
+    snprintf(seed, sizeof seed, "VOUCH_SEED=%llu", (unsigned long long)r->seed);
     snprintf(run, sizeof run, "VOUCH_RUN=%s", hex);
     const char *const settings[] = {in, out, seed, run, NULL};
     return vch_child_run(r->spec->argv, settings, ret_exit, r->err);
 }
 
+/* The end belongs on the ledger whatever went wrong; what went wrong is what
+ * the caller is told. */
+static vch_rc fail_run(run_t *r, vch_rc cause)
+{
+    vch_err_t *err = r->err, ignored;
+    r->outputs = 0;
+    vch_buf_clear(&r->metrics);
+    if (cause != VCH_OK) r->err = &ignored;
+    vch_rc rc = log_end(r, VCH_RUN_FAILED);
+    r->err = err;
+    return cause != VCH_OK ? cause : rc;
+}
+
 static vch_rc finish(run_t *r, vch_run_result_t *ret)
 {
-    char train[VCH_PATH_MAX];
     vch_rc rc = run_command(r, &ret->exit_code);
-    if (rc == VCH_OK && vch_path(train, "%s/in/train.csv", r->work) == VCH_OK)
-        (void)r->l->port->disk->remove(r->l->port, train); /* the rows stay with the custodian */
-    if (rc == VCH_OK) rc = run_collect(r);
-    bool good = rc == VCH_OK && ret->exit_code == 0;
-    if (!good) { /* the end belongs on the ledger whatever went wrong */
-        r->outputs = 0;
-        vch_buf_clear(&r->metrics);
-    }
-    vch_err_t *err = r->err;
-    vch_err_t ignored;
-    if (rc != VCH_OK) r->err = &ignored;
-    vch_rc end = log_end(r, good ? VCH_RUN_COMPLETED : VCH_RUN_FAILED);
-    r->err = err;
-    if (rc != VCH_OK) return rc;
-    VCH_TRY(end);
-    const run_output_t *file = good ? model_file(r) : NULL;
+    run_remove_rows(r, false); /* the rows stay with the custodian */
+    if (rc == VCH_OK && ret->exit_code == 0) rc = run_collect(r);
+    if (rc != VCH_OK || ret->exit_code != 0) return fail_run(r, rc);
+    rc = log_end(r, VCH_RUN_COMPLETED);
+    if (rc == VCH_ERR_LIMIT || rc == VCH_ERR_FORMAT) return fail_run(r, rc); /* its outputs make no entry */
+    VCH_TRY(rc);
+    const run_output_t *file = model_file(r);
     if (!file) return VCH_OK;
+    VCH_TRY(log_model(r, file, &ret->model));
     ret->has_model = 1;
-    return log_model(r, file, &ret->model);
+    return run_keep(r, &file->digest);
 }
 
 static vch_rc prepare(run_t *r)
 {
+    VCH_TRY(run_parameters(r));
+    VCH_TRY(run_environment_hash(r));
     VCH_TRY(vch_use_open(&r->use, r->l, r->signer, r->grant, r->spec->grants, r->err));
     VCH_TRY(choose_rows(r));
     VCH_TRY(run_code_hash(r));
-    VCH_TRY(run_environment_hash(r));
-    VCH_TRY(make_work(r));
+    VCH_TRY(run_make_work(r));
     VCH_TRY(write_inputs(r));
     return commit_rows(r);
 }
@@ -301,14 +282,14 @@ static vch_rc exec_run(run_t *r, vch_run_result_t *ret)
     vch_rc rc = prepare(r);
     if (rc == VCH_OK) rc = log_run(r);
     if (rc != VCH_OK) {
-        if (r->work[0] && !r->spec->work_dir) run_remove(r->l, r->work);
+        run_remove_work(r);
         return rc;
     }
-    VCH_TRY(name_work(r));
+    name_work(r);
     vch_run_result_t done = {.run = r->run, .rows = r->rows - r->holdout, .held_out = r->holdout};
     rc = finish(r, &done);
-    snprintf(done.holdout_path, sizeof done.holdout_path, "%.1000s/in/holdout.csv", r->work);
-    snprintf(done.out_dir, sizeof done.out_dir, "%.1000s/out", r->work);
+    if (r->made_holdout) snprintf(done.holdout_path, sizeof done.holdout_path, "%.1000s/in/holdout.csv", r->work);
+    snprintf(done.out_dir, sizeof done.out_dir, "%s", r->out);
     if (rc == VCH_OK) *ret = done;
     return rc;
 }
@@ -326,9 +307,12 @@ static vch_rc resolve_grants(run_t *r)
 VCH_API vch_rc vch_run_exec(vch_ledger_t *l, const vch_signer_t *signer, const vch_run_spec_t *spec,
                             vch_run_result_t *ret, vch_err_t *err)
 {
-    run_t r = {.l = l, .signer = signer, .spec = spec, .err = err};
+    run_t r = {.l = l, .signer = signer, .spec = spec, .seed = spec->has_seed ? spec->seed : 0, .err = err};
     if (spec->grants == 0 || spec->grants > 64 || !spec->name || !spec->argv || !spec->argv[0])
         return vch_fail(err, VCH_ERR_USAGE, "a run needs 1 to 64 grants, a name and a command");
+    if (l->flags & VCH_LEDGER_READ_ONLY)
+        return vch_fail(err, VCH_ERR_READ_ONLY, "the ledger is open for reading only: a run would have to be logged");
+    vch_buf_init(&r.parameters, 1u << 20);
     vch_buf_init(&r.bits, 1u << 30);
     vch_buf_init(&r.metrics, 1u << 16);
     r.grant = vch_alloc_array(spec->grants, sizeof *r.grant);
@@ -338,6 +322,7 @@ VCH_API vch_rc vch_run_exec(vch_ledger_t *l, const vch_signer_t *signer, const v
     vch_use_close(&r.use);
     vch_buf_free(&r.bits);
     vch_buf_free(&r.metrics);
+    vch_buf_free(&r.parameters);
     vch_free(r.grant);
     vch_free(r.output);
     vch_free(r.order);

@@ -12,7 +12,7 @@
 #define RUN_METRICS_FILE "metrics.json"
 
 typedef struct {
-    char name[200]; /* path below out/, at most 128 bytes may be logged */
+    char name[257]; /* path below out/ */
     vch_hash_t digest;
     uint64_t size;
 } run_output_t;

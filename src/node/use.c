@@ -295,7 +295,7 @@ static vch_rc put_row(csv_t *c, uint32_t extent, uint32_t row, vch_err_t *err)
 
 static vch_rc write_rows(csv_t *c, const char *path, const uint32_t (*row)[2], size_t n, vch_err_t *err)
 {
-    c->reader = vch_alloc_array(c->use->extents, sizeof *c->reader);
+    c->reader = vch_alloc_array((size_t)c->use->extents + 1, sizeof *c->reader);
     if (!c->reader) return no_memory(err);
     VCH_TRY(vch_file_open(c->l->port, &c->file, path, VCH_OPEN_NEW, err));
     VCH_TRY(put_header(c, err));
@@ -311,10 +311,10 @@ vch_rc vch_use_write_csv(const vch_use_t *u, vch_ledger_t *l, const char *path, 
     vch_rc rc = write_rows(&c, path, row, n, err);
     for (uint32_t i = 0; c.reader && i < u->extents; i++) vch_rows_close(c.reader[i]);
     vch_free(c.reader);
+    bool made = c.file != NULL;
     vch_file_close(l->port, c.file);
     vch_buf_free(&c.text);
-    if (rc != VCH_OK && rc != VCH_ERR_CONFLICT)
-        (void)l->port->disk->remove(l->port, path); /* nothing half-checked stays */
+    if (rc != VCH_OK && made) (void)l->port->disk->remove(l->port, path); /* nothing half-checked stays */
     return rc;
 }
 

@@ -43,12 +43,15 @@ VCH_MUST_USE vch_rc vch_use_write_csv(const vch_use_t *, vch_ledger_t *, const c
 
 /* ---- the command of a run (child.c) -------------------------------------------- */
 
-/* Run argv with these additional "NAME=value" settings, its output on our
- * stderr; *ret_exit is its exit code, or 128 + the signal that ended it. */
-VCH_MUST_USE vch_rc vch_child_run(const char *const *argv, const char *const *settings, int *ret_exit, vch_err_t *);
+/* Run argv in the present folder with these additional "NAME=value" settings,
+ * its output on our stderr; *ret_exit is its exit code, or 128 + the signal
+ * that ended it. */
+VCH_MUST_USE vch_rc vch_child_run(const char *const *argv, const char *const *settings, int *ret_exit, vch_err_t *err);
 /* Where execvp would find argv[0]; false when nowhere. */
 bool vch_child_find(const char *name, char ret[VCH_PATH_MAX]);
-/* One line about this system for the environment's hash. */
-void vch_child_system(char *ret, size_t n);
+/* The path from the root, for a command that may go elsewhere. */
+VCH_MUST_USE vch_rc vch_child_absolute(char ret[VCH_PATH_MAX], const char *path);
+/* Append two lines about this system for the environment's hash. */
+VCH_MUST_USE vch_rc vch_child_system(vch_buf_t *ret);
 
 #endif
