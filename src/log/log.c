@@ -11,6 +11,7 @@
 #define FILL_FIRST (64u << 10)
 #define FILL_MAX (8u << 20)
 #define FILL_GROUP_MAX (32u << 10)
+#define ROLL_EARLY 8u        /* never before this part of a segment is used */
 #define HASH_ASIDE 128       /* so many leaves are hashed while the disk works */
 #define KEEP_BUF (16u << 20) /* a larger group's memory is given back */
 
@@ -467,6 +468,14 @@ static vch_rc roll(vch_log_t *log, vch_err_t *err)
     return rc;
 }
 
+/* Rather into a filled segment than behind the end of one that is not. */
+static bool roll_early(vch_log_t *log)
+{
+    uint64_t end = vch_log_tail(log)->end;
+    return log->buf.n > FILL_GROUP_MAX && end + log->buf.n > log->filled &&
+           end >= log->options.segment_bytes / ROLL_EARLY && vch_spare_ready(log);
+}
+
 /* Nothing of a write that failed was acknowledged: take it back. */
 static vch_rc take_back(vch_log_t *log, vch_rc rc, vch_err_t *err)
 {
@@ -555,7 +564,8 @@ static vch_rc batch_write(batch_t *b, const vch_group_head_t *place, const vch_r
     vch_log_t *log = b->log;
     VCH_TRY(vch_group_encode(&log->buf, b->frame_at, place, records, b->n, err));
     vch_seg_t *seg = vch_log_tail(log);
-    if (seg->count > 0 && seg->end + log->buf.n > log->options.segment_bytes) VCH_TRY(roll(log, err));
+    if (seg->count > 0 && (seg->end + log->buf.n > log->options.segment_bytes || roll_early(log)))
+        VCH_TRY(roll(log, err));
     pthread_mutex_lock(&log->lock);
     vch_rc rc = vch_seg_reserve(vch_log_tail(log), b->n, 1, err);
     pthread_mutex_unlock(&log->lock);
@@ -603,7 +613,9 @@ vch_rc vch_log_append(vch_log_t *log, uint64_t height, vch_time_t time, const vc
         return vch_fail(err, VCH_ERR_USAGE, "a sync group cannot hold %zu entries", n);
     VCH_TRY(vch_log_alive(log, err));
     pthread_mutex_lock(&log->write_lock);
+    log->turns++;
     vch_rc rc = append(log, height, time, records, n, ret_first, err);
+    log->turns++;
     pthread_mutex_unlock(&log->write_lock);
     return rc;
 }

@@ -209,6 +209,7 @@ struct vch_log {
     vch_ahead_t ahead;
     vch_worker_t hasher;
     vch_spare_t spare;
+    _Atomic uint64_t turns; /* appends begun and ended: odd while one is under way; read by the filler */
 
     /* under publish_lock */
     vch_file_t *head_file;
@@ -253,6 +254,7 @@ void vch_worker_wait(vch_worker_t *);
 void vch_worker_end(vch_worker_t *); /* after its job; an initialised one that never began is fine */
 /* Under write_lock: begin to fill the next segment, if it is time. */
 void vch_spare_want(vch_log_t *);
+bool vch_spare_ready(vch_log_t *);
 /* The filled file, now the caller's, still under the name of a spare. */
 bool vch_spare_take(vch_log_t *, vch_file_t **ret, char ret_path[VCH_PATH_MAX], uint64_t *ret_bytes);
 void vch_spare_drop(vch_log_t *);

@@ -5,11 +5,14 @@
  * file, since a sync then has no new blocks to note.  So while one segment is
  * written, a thread fills the next under a name of its own.  It writes and
  * syncs nothing but that file, which no other handle knows: it can neither
- * overwrite an entry nor make an append wait for its zeros.  Under any port
- * but the machine's the filling happens in line, so that it can be repeated. */
+ * overwrite an entry nor make a sync of entries carry its zeros.  It works
+ * between appends: beside them it would take as much of the disk as it saves.
+ * Under any port but the machine's the filling happens in line, so that it
+ * can be repeated. */
 #include "log/log_impl.h"
 
-#define SPARE_SYNC_BYTES (8u << 20) /* so much is made durable at once */
+#define SPARE_SYNC_BYTES (1u << 20) /* so much is made durable at once, and may delay an append */
+#define SPARE_QUIET_MS 2u           /* so long no append, and filling goes on */
 #define SPARE_BYTES_MAX (64u << 20)
 #define SPARE_BEGIN 16u    /* filling begins after this part of a segment was appended, */
 #define SPARE_ROOM 4u      /* if there is room for as many segments, */
@@ -108,11 +111,25 @@ static vch_rc spare_open(vch_log_t *log, vch_file_t **ret)
     return rc;
 }
 
+/* Until no append is under way nor came for a moment. */
+static void wait_for_quiet(vch_log_t *log, uint64_t *seen)
+{
+    for (;;) {
+        uint64_t now = atomic_load(&log->turns);
+        bool quiet = now == *seen && now % 2 == 0;
+        *seen = now;
+        if (quiet || atomic_load(&log->spare.cancel)) return;
+        log->port->clock->sleep_ms(log->port, SPARE_QUIET_MS);
+    }
+}
+
 static vch_rc spare_fill(vch_log_t *log, vch_file_t *file, uint64_t bytes)
 {
     vch_port_t *port = log->port;
+    uint64_t seen = UINT64_MAX;
     for (uint64_t at = 0; at < bytes;) {
         size_t n = bytes - at < sizeof zeros ? (size_t)(bytes - at) : sizeof zeros;
+        if (at % SPARE_SYNC_BYTES == 0 && vch_log_threads(log)) wait_for_quiet(log, &seen);
         if (atomic_load(&log->spare.cancel)) return VCH_ERR_INTERRUPTED;
         VCH_TRY(port->disk->write(port, file, zeros, n, at));
         at += n;
@@ -153,10 +170,12 @@ void vch_spare_want(vch_log_t *log)
     }
 }
 
+bool vch_spare_ready(vch_log_t *log) { return !vch_worker_busy(&log->spare.worker) && log->spare.file; }
+
 bool vch_spare_take(vch_log_t *log, vch_file_t **ret, char ret_path[VCH_PATH_MAX], uint64_t *ret_bytes)
 {
     vch_spare_t *s = &log->spare;
-    if (vch_worker_busy(&s->worker) || !s->file) return false;
+    if (!vch_spare_ready(log)) return false;
     *ret = s->file;
     *ret_bytes = s->bytes;
     memcpy(ret_path, s->path, sizeof s->path);
