@@ -40,13 +40,15 @@ static void fix(uint8_t *p, size_t n, uint8_t how)
     }
 }
 
+static volatile uint8_t touched; /* each last byte is read, so a length beyond the memory shows */
+
 static vch_rc count_entry(void *ctx, const vch_log_entry_t *e)
 {
     uint64_t *next = ctx;
     assert(e->index == *next);
     assert(e->record.entry.n > 0 && e->record.entry.n <= VCH_ENTRY_BYTES_MAX);
     for (uint32_t i = 0; i < e->record.count; i++)
-        assert(e->record.statements[i].n == 0 || e->record.statements[i].p[e->record.statements[i].n - 1] < 256);
+        if (e->record.statements[i].n) touched ^= e->record.statements[i].p[e->record.statements[i].n - 1];
     (*next)++;
     return VCH_OK;
 }

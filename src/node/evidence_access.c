@@ -58,7 +58,7 @@ static vch_rc state_value(inputs_t *in, const vch_state_key_t *key, vch_slice_t 
 static vch_rc read_extents(inputs_t *in)
 {
     ev_access_t *a = in->a;
-    vch_slice_t bytes;
+    vch_slice_t bytes = {NULL, 0};
     a->extent = vch_arena_array(&in->ev->arena, a->value.extents, sizeof *a->extent);
     a->subjects = vch_arena_array(&in->ev->arena, a->value.extents, sizeof *a->subjects);
     if (!a->extent || !a->subjects) return ev_no_memory(in->ev);
@@ -75,7 +75,7 @@ static vch_rc read_extents(inputs_t *in)
 static vch_rc read_sizes(inputs_t *in)
 {
     vch_state_key_t key = vch_key_id('v', in->a->version.b);
-    vch_slice_t bytes;
+    vch_slice_t bytes = {NULL, 0};
     VCH_TRY(ev_state(in->ev, in->commit, &in->state));
     VCH_TRY(state_value(in, &key, &bytes));
     VCH_TRY(vch_version_get(&in->a->value, bytes));
@@ -99,7 +99,7 @@ static bool fits(const inputs_t *in)
 static vch_rc put_values(inputs_t *in)
 {
     const ev_access_t *a = in->a;
-    vch_slice_t value;
+    vch_slice_t value = {NULL, 0};
     vch_state_key_t key[] = {vch_key_plain('g'), vch_key_id('k', ev_find_leaf(in->ev, a->index)->signer.b),
                              vch_key_id('v', a->version.b), vch_key_id('d', a->value.dataset.b)};
     for (size_t i = 0; i < sizeof key / sizeof *key; i++) VCH_TRY(ev_value(in->ev, in->commit, &key[i], &value));
@@ -136,7 +136,7 @@ static vch_rc put_chunk(inputs_t *in, uint32_t number, vch_cell_t *cell, uint8_t
     vch_slice_t value = {NULL, 0};
     bool present = false;
     uint16_t *column = in->a->column;
-    if (!column) return ev_no_memory(in->ev);
+    if (!column || !cell || !flat) return ev_no_memory(in->ev);
     VCH_TRY(ev_item(in->ev, in->commit, &key, &value, &present));
     if (!present) return VCH_OK; /* nobody there ever said a word */
     if (value.n != 64) return vch_fail(in->ev->err, VCH_ERR_CORRUPT, "a chunk of consents in the state is malformed");
@@ -167,7 +167,7 @@ static vch_rc put_chunks(inputs_t *in)
 static vch_rc put_terms(inputs_t *in, vch_slice_t entry)
 {
     vch_palette_value_t set;
-    vch_slice_t value;
+    vch_slice_t value = {NULL, 0};
     VCH_TRY(vch_palette_get(&set, entry));
     for (size_t i = 0; i < set.items; i++) {
         vch_state_key_t key = vch_key_id('t', set.item[i].terms.b);

@@ -314,7 +314,7 @@ vch_rc ev_value(ev_t *ev, uint64_t commit, const vch_state_key_t *key, vch_slice
 vch_rc ev_signers(ev_t *ev, uint64_t commit)
 {
     vch_state_key_t key = vch_key_plain('g');
-    vch_slice_t value;
+    vch_slice_t value = {NULL, 0};
     VCH_TRY(ev_value(ev, commit, &key, &value));
     for (size_t i = 0; i < ev->leaves; i++) {
         vch_kind_t kind = ev->leaf[i].kind;

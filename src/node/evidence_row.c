@@ -59,7 +59,7 @@ static vch_rc take_cell(consent_t *c, vch_state_t *s)
 static vch_rc take_set(consent_t *c)
 {
     vch_palette_value_t set = {0};
-    vch_slice_t value;
+    vch_slice_t value = {NULL, 0};
     if (c->cell.index) {
         vch_state_key_t key = vch_key_id_u16('c', c->dataset.b, c->cell.index);
         VCH_TRY(ev_value(c->ev, c->commit, &key, &value));
@@ -161,7 +161,7 @@ vch_rc ev_claim_consent(ev_t *ev, const char *id)
 {
     consent_t c = {.ev = ev, .commit = ev->size - 1};
     vch_state_t *s;
-    vch_slice_t value;
+    vch_slice_t value = {NULL, 0};
     bool present;
     VCH_TRY(find_subject(&c, id));
     VCH_TRY(ev_state(ev, c.commit, &s));
@@ -298,7 +298,7 @@ static vch_rc find_bit(ev_t *ev, const ev_row_t *r, uint64_t commit, vch_slice_t
     vch_run_value_t run;
     vch_version_value_t version;
     vch_extent_value_t extent;
-    vch_slice_t value;
+    vch_slice_t value = {NULL, 0};
     size_t leaves = 0, at = 0;
     VCH_TRY(ev_value(ev, commit, &key, &value));
     VCH_TRY(vch_run_get(&run, value));
