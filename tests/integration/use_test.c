@@ -361,6 +361,40 @@ static void the_order_is_the_committed_one(void **state)
     vch_arena_free(&arena);
 }
 
+static void grants_add_up(void **state)
+{
+    world_t *w = *state;
+    char before[65], after[65], old[65], path[1200];
+    uint32_t late[] = {25};
+    const char *grants[] = {before, after}, *features[] = {"features"};
+    const char *argv[] = {"/bin/sh", "-c", "cp \"$VOUCH_IN/train.csv\" \"$VOUCH_OUT/model\"", NULL};
+    vch_run_spec_t spec = {.grant = grants, .grants = 2, .name = "m", .argv = argv};
+    vch_receipt_t receipt;
+    vch_run_result_t r;
+    vch_ingest_t in;
+    ask(w, before, GIVEN);
+    OK(vch_consent_give(w->l, w->key, w->w, "cohort", late, late, 1, "training", 40000, &receipt, &w->err));
+    OK(run_with(w, w->key, before, 0, TRAIN, &r));
+    assert_int_equal(r.rows, GIVEN); /* what came later was not granted */
+    OK(vch_access_request(w->l, w->key, "cohort", RESEARCH, TRAINING, features, 1, &receipt, &w->err));
+    hex_of(after, &receipt.object);
+    for (int order = 0; order < 2; order++) {
+        grants[order] = before;
+        grants[1 - order] = after;
+        OK(vch_run_exec(w->l, w->key, &spec, &r, &w->err));
+        assert_int_equal(r.rows, GIVEN + 1); /* the rows of either, the columns of both */
+        snprintf(path, sizeof path, "%s/model", r.out_dir);
+        assert_memory_equal(contents(path), "x,y\n", 4);
+    }
+    memcpy(old, before, sizeof old);
+    write_text(w->csv, "person,x,y,label\nowner-00,7,7,1\n");
+    OK(vch_dataset_add(w->l, w->key, "cohort", w->csv, NULL, NULL, NULL, &in, &w->err));
+    ask(w, before, 1);
+    assert_int_equal(vch_run_exec(w->l, w->key, &spec, &r, &w->err), VCH_ERR_CONFLICT); /* of two versions */
+    OK(run_with(w, w->key, old, 0, TRAIN, &r));
+    assert_int_equal(r.rows, GIVEN);
+}
+
 static void another_script_is_another_code(void **state)
 {
     world_t *w = *state;
@@ -441,7 +475,16 @@ static void a_folder_of_ones_own(void **state)
     assert_int_equal(count_lines(path), 1);
     uint64_t before = log_size(w);
     assert_int_equal(vch_run_exec(w->l, w->key, &spec, &r, &w->err), VCH_ERR_CONFLICT); /* those are not its outputs */
+    assert_non_null(strstr(w->err.text, "/work/out holds"));
+    remove(path);
+    snprintf(path, sizeof path, "%s/out/metrics.json", work);
+    remove(path);
+    assert_int_equal(vch_run_exec(w->l, w->key, &spec, &r, &w->err),
+                     VCH_ERR_CONFLICT); /* the first run's holdout.csv */
+    assert_non_null(strstr(w->err.text, "holdout.csv"));
     assert_int_equal(log_size(w), before);
+    snprintf(path, sizeof path, "%s/in/holdout.csv", work);
+    assert_int_equal(count_lines(path), 3);
     snprintf(path, sizeof path, "%s/in/train.csv", work);
     assert_int_equal(access(path, F_OK), -1);
 }
@@ -812,6 +855,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_denial_is_an_answer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_run_uses_what_it_says, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_order_is_the_committed_one, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(grants_add_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_script_is_another_code, set_up, tear_down),
         cmocka_unit_test_setup_teardown(outputs_are_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_folder_of_ones_own, set_up, tear_down),
