@@ -237,7 +237,7 @@ typedef struct {
     int has_seed;
     uint64_t seed;
     uint32_t holdout;        /* rows kept back, chosen by the seed */
-    const char *work_dir;    /* NULL: a temporary one, removed afterwards */
+    const char *work_dir;    /* NULL: runs/<run>/; what it left moves to models/<digest>/, held-out rows stay */
     const char *const *argv; /* NULL-terminated command */
 } vch_run_spec_t;
 typedef struct {
