@@ -289,7 +289,7 @@ static void check_flip_nodes(void)
     vch_sha256_nodes(before, pairs, N);
     for (size_t bit = 0; bit < 512; bit++) {
         size_t i = below(N);
-        uint8_t *byte = pairs[2 * i].b + bit / 8, mask = (uint8_t)(1u << bit % 8);
+        uint8_t *byte = pairs[2 * i + bit / 256].b + bit % 256 / 8, mask = (uint8_t)(1u << bit % 8);
         *byte ^= mask;
         vch_sha256_nodes(after, pairs, N);
         *byte ^= mask;
