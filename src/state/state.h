@@ -8,15 +8,16 @@
  *   save      put what changed into the index, with the size it has reached
  *
  * apply is pure and deterministic: no clock, randomness, float, I/O or locale;
- * the same transactions, blocks and times give the same bytes everywhere.  It
- * works in memory that was reserved before the transaction began
- * (vch_state_reserve, called by prepare's caller through apply itself before
- * its first change), so that memory can't run out half-way.
+ * the same transactions, blocks and times give the same bytes everywhere.
+ * Values that it needs are fetched from the index the first time; memory comes
+ * from vch_alloc, and a refused allocation or any other failure rolls the
+ * whole transaction back (docs/adr/0004-apply-rolls-back.md).
  *
  * The index (store/kv.h) holds, by first byte of the key: 'S' state value by
  * state key, 'P' tree page, 'B' bitmaps (live rows of a version, set of a
- * grant), 'J' subject column of an extent, 'H' chunk of the consent column
- * (4,096 cells of 38 bytes), 'I' entry id -> leaf index, 'M' meta.  A value
+ * grant), 'J' subject column of an extent, 'E' extent id -> its place, 'H' and
+ * 'F' the cells and the flat indices of a chunk of consents, 'O' output digests
+ * of a run, 'I' entry id -> leaf index, 'M' meta.  A value
  * loaded from it is checked against its leaf in the state tree before it is
  * used.
  *
