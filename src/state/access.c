@@ -45,7 +45,8 @@ vch_rc st_vocabulary(vch_state_t *s, vch_err_t *err)
 
 vch_rc st_terms(vch_state_t *s, const vch_hash_t *hash, const vch_terms_t **ret, vch_err_t *err)
 {
-    for (const terms_node_t *t = s->terms; t; t = t->next)
+    terms_node_t **head = &s->terms[vch_get_u16(hash->b) % TERMS_BUCKETS];
+    for (const terms_node_t *t = *head; t; t = t->next)
         if (vch_hash_eq(&t->terms.hash, hash)) {
             *ret = &t->terms;
             return VCH_OK;
@@ -60,8 +61,8 @@ vch_rc st_terms(vch_state_t *s, const vch_hash_t *hash, const vch_terms_t **ret,
         vch_free(t);
         return rc;
     }
-    t->next = s->terms;
-    s->terms = t;
+    t->next = *head;
+    *head = t;
     *ret = &t->terms;
     return VCH_OK;
 }

@@ -257,12 +257,24 @@ vch_rc st_set_cell(vch_state_t *s, column_t *c, uint32_t subject, const vch_cell
 {
     undo_t u = {.kind = UNDO_CELL, .column = c, .number = subject};
     VCH_TRY(st_cell(s, c, subject, &u.cell, err));
+    const chunk_t *ch = c->chunk[subject / VCH_CHUNK];
+    u.cell_stale = vch_bit(ch->stale, subject % VCH_CHUNK);
+    u.any_stale = ch->any_stale;
     if (st_log_undo(s, &u) != VCH_OK) return no_memory(err);
     write_cell(s, c, subject, cell);
     return VCH_OK;
 }
 
-void st_undo_cell(vch_state_t *s, const undo_t *u) { write_cell(s, u->column, u->number, &u->cell); }
+/* A chunk that nobody touched but a refused transaction must not be hashed:
+ * it would appear in the state, and a replay, which never sees the refused
+ * one, would come to another root. */
+void st_undo_cell(vch_state_t *s, const undo_t *u)
+{
+    chunk_t *ch = u->column->chunk[u->number / VCH_CHUNK];
+    write_cell(s, u->column, u->number, &u->cell);
+    if (!u->cell_stale) vch_bit_clear(ch->stale, u->number % VCH_CHUNK);
+    ch->any_stale = u->any_stale;
+}
 
 /* ---- columns ------------------------------------------------------------------------ */
 

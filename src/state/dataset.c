@@ -6,19 +6,24 @@
 
 static vch_rc names_differ(apply_t *a, vch_slice_t fields, uint64_t key, bool structs, const char *what)
 {
-    vch_list_t outer, inner;
-    vch_slice_t item, name, other_item, other;
-    VCH_TRY(vch_field_list(fields, key, &outer));
-    while (vch_list_next(&outer, &item) == VCH_OK) {
+    vch_list_t list;
+    vch_slice_t item;
+    VCH_TRY(vch_field_list(fields, key, &list));
+    size_t n = (size_t)list.left, slots = 16;
+    while (slots < 2 * n) slots *= 2;
+    vch_slice_t *at = vch_arena_array(&a->s->scratch, slots, sizeof *at);
+    if (!at) return vch_fail(a->err, VCH_ERR_MEMORY, "out of memory");
+    while (vch_list_next(&list, &item) == VCH_OK) {
+        vch_slice_t name;
+        vch_hash_t hash; /* a strong one: names are chosen by strangers */
         VCH_TRY(structs ? vch_field_bytes(item, VCH_F_COLUMN_NAME, &name) : vch_item_bytes(item, &name));
-        inner = outer;
-        while (vch_list_next(&inner, &other_item) == VCH_OK) {
-            VCH_TRY(structs ? vch_field_bytes(other_item, VCH_F_COLUMN_NAME, &other)
-                            : vch_item_bytes(other_item, &other));
-            if (vch_slice_eq(name, other))
-                return vch_fail(a->err, VCH_ERR_CONFLICT, "two %s have the same name \"%.*s\"", what, (int)name.n,
-                                (const char *)name.p);
-        }
+        vch_sha256(&hash, name.p, name.n);
+        size_t i = vch_get_u32(hash.b) & (slots - 1);
+        for (; at[i].p && !vch_slice_eq(at[i], name); i = (i + 1) & (slots - 1)) continue;
+        if (at[i].p)
+            return vch_fail(a->err, VCH_ERR_CONFLICT, "two %s have the same name \"%.*s\"", what, (int)name.n,
+                            (const char *)name.p);
+        at[i] = name;
     }
     return VCH_OK;
 }
@@ -67,6 +72,17 @@ static vch_rc get_dataset(apply_t *a, const vch_id_t *id, vch_dataset_value_t *r
 
 /* ---- subjects of an extent, in pieces before their version ------------------------ */
 
+/* Each custodian stages alone, so that nobody can spoil another one's list. */
+static vch_hash_t staging_place(const vch_id_t *party, const vch_hash_t *extent)
+{
+    uint8_t joined[64];
+    vch_hash_t ret;
+    memcpy(joined, party->b, 32);
+    memcpy(joined + 32, extent->b, 32);
+    vch_sha256(&ret, joined, sizeof joined);
+    return ret;
+}
+
 vch_rc rule_subjects(apply_t *a, const vch_statement_t *st, const vch_hash_t *leaf, const vch_id_t *object)
 {
     (void)leaf;
@@ -77,7 +93,11 @@ vch_rc rule_subjects(apply_t *a, const vch_statement_t *st, const vch_hash_t *le
     VCH_TRY(vch_field_fixed(st->fields, VCH_F_PIECE_EXTENT, extent.b, 32));
     VCH_TRY(vch_field_uint(st->fields, VCH_F_PIECE_OFFSET, &offset));
     VCH_TRY(vch_field_bytes(st->fields, VCH_F_PIECE_LIST, &list));
-    vch_rc rc = st_get_at(a->s, 'J', extent.b, &staged, a->err);
+    vch_rc rc = st_get_at(a->s, 'E', extent.b, &staged, a->err);
+    if (rc == VCH_OK) return vch_fail(a->err, VCH_ERR_CONFLICT, "the extent is in a version already");
+    if (rc != VCH_ERR_NOT_FOUND) return rc;
+    vch_hash_t place = staging_place(&a->party, &extent);
+    rc = st_get_at(a->s, 'j', place.b, &staged, a->err);
     if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND) return rc;
     if (list.n % 4) return vch_fail(a->err, VCH_ERR_FORMAT, "a list of subjects is a run of 4-byte numbers");
     if (offset * 4 != staged.n)
@@ -90,15 +110,21 @@ vch_rc rule_subjects(apply_t *a, const vch_statement_t *st, const vch_hash_t *le
     if (!joined) return vch_fail(a->err, VCH_ERR_MEMORY, "out of memory");
     if (staged.n) memcpy(joined, staged.p, staged.n);
     memcpy(joined + staged.n, list.p, list.n);
-    return st_set_at(a->s, 'J', extent.b, vch_slice(joined, staged.n + list.n), a->err);
+    return st_set_at(a->s, 'j', place.b, vch_slice(joined, staged.n + list.n), a->err);
 }
 
 /* ---- version ------------------------------------------------------------------------ */
 
 typedef struct {
+    size_t at;
+    uint32_t rows;
+} place_t;
+
+typedef struct {
     apply_t *a;
     vch_slice_t fields;
     vch_id_t dataset;
+    place_t *place; /* of each extent in the bitmap */
     vch_dataset_value_t head;
     vch_version_value_t v;
     vch_buf_t bits;
@@ -135,6 +161,9 @@ static vch_rc add_subjects(version_t *w)
                         (unsigned long long)first);
     if (first + count > UINT32_MAX)
         return vch_fail(w->a->err, VCH_ERR_LIMIT, "a dataset has at most 2^32 - 1 subjects");
+    w->a->subjects += count;
+    if (w->a->subjects > TX_BRINGS_MAX)
+        return vch_fail(w->a->err, VCH_ERR_LIMIT, "a transaction brings at most %u subjects", TX_BRINGS_MAX);
     v.count = (uint32_t)count;
     w->head.subjects = (uint32_t)(first + count);
     vch_state_key_t key = vch_key_id_u32('s', w->dataset.b, (uint32_t)first);
@@ -145,7 +174,8 @@ static vch_rc listed_subjects_fit(version_t *w, const vch_extent_value_t *e)
 {
     vch_slice_t list;
     vch_hash_t hash;
-    vch_rc rc = st_get_at(w->a->s, 'J', e->id.b, &list, w->a->err);
+    vch_hash_t place = staging_place(&w->a->party, &e->id);
+    vch_rc rc = st_get_at(w->a->s, 'j', place.b, &list, w->a->err);
     if (rc == VCH_ERR_NOT_FOUND)
         return vch_fail(w->a->err, VCH_ERR_REFERENCE, "the extent's subjects were not given before its version");
     VCH_TRY(rc);
@@ -156,7 +186,8 @@ static vch_rc listed_subjects_fit(version_t *w, const vch_extent_value_t *e)
         if (vch_get_u32(list.p + i) >= w->head.subjects)
             return vch_fail(w->a->err, VCH_ERR_REFERENCE, "row %zu belongs to a subject that is not in the dataset",
                             i / 4);
-    return VCH_OK;
+    VCH_TRY(st_set_at(w->a->s, 'J', e->id.b, list, w->a->err));
+    return st_set_at(w->a->s, 'j', place.b, vch_slice(NULL, 0), w->a->err); /* its room is free again */
 }
 
 static vch_rc read_extent(version_t *w, vch_slice_t item, vch_extent_value_t *ret)
@@ -214,6 +245,9 @@ static vch_rc add_extents(version_t *w)
         if (w->head.extents > UINT16_MAX)
             return vch_fail(w->a->err, VCH_ERR_LIMIT, "a dataset has at most 65,536 extents");
         VCH_TRY(read_extent(w, item, &e));
+        w->a->rows += e.count;
+        if (w->a->rows > TX_BRINGS_MAX)
+            return vch_fail(w->a->err, VCH_ERR_LIMIT, "a transaction brings at most %u rows", TX_BRINGS_MAX);
         VCH_TRY(claim_extent_id(w, &e.id, w->head.extents));
         vch_state_key_t key = vch_key_id_u32('e', w->dataset.b, w->head.extents);
         VCH_TRY(ST_SET(w->a->s, &key, vch_extent_put, &e, w->a->err));
@@ -224,20 +258,21 @@ static vch_rc add_extents(version_t *w)
     return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;
 }
 
-/* Where an extent's part of the bitmap begins, and its rows. */
-static vch_rc extent_place(version_t *w, uint32_t number, size_t *ret_at, uint32_t *ret_rows)
+/* Where each extent's part of the bitmap begins, and its rows: read once, for
+ * a version changes up to 2,048 leaves of up to 65,536 extents. */
+static vch_rc place_extents(version_t *w)
 {
-    *ret_at = 0;
-    for (uint32_t i = 0; i <= number; i++) {
+    size_t at = 0;
+    w->place = vch_arena_array(&w->a->s->scratch, w->head.extents, sizeof *w->place);
+    if (!w->place) return vch_fail(w->a->err, VCH_ERR_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < w->head.extents; i++) {
         vch_state_key_t key = vch_key_id_u32('e', w->dataset.b, i);
         vch_slice_t bytes;
         vch_extent_value_t e;
         VCH_TRY(st_get(w->a->s, &key, &bytes, w->a->err));
         VCH_TRY(vch_extent_get(&e, bytes));
-        if (i < number)
-            *ret_at += vch_set_bytes(e.count);
-        else
-            *ret_rows = e.count;
+        w->place[i] = (place_t){at, e.count};
+        at += vch_set_bytes(e.count);
     }
     return VCH_OK;
 }
@@ -253,14 +288,13 @@ static vch_rc change_bits(version_t *w, vch_slice_t item)
 {
     uint64_t extent, leaf;
     uint8_t bits[VCH_BITMAP_LEAF];
-    size_t at;
-    uint32_t rows = 0;
     VCH_TRY(vch_field_uint(item, VCH_F_BITLEAF_EXTENT, &extent));
     VCH_TRY(vch_field_uint(item, VCH_F_BITLEAF_LEAF, &leaf));
     VCH_TRY(vch_field_fixed(item, VCH_F_BITLEAF_BITS, bits, sizeof bits));
     if (extent >= w->head.extents)
         return vch_fail(w->a->err, VCH_ERR_REFERENCE, "a bitmap leaf of an extent that is not there");
-    VCH_TRY(extent_place(w, (uint32_t)extent, &at, &rows));
+    size_t at = w->place[extent].at;
+    uint32_t rows = w->place[extent].rows;
     if (leaf * 2048 >= rows) return vch_fail(w->a->err, VCH_ERR_REFERENCE, "a bitmap leaf beyond the extent's rows");
     if (!padding_clear(bits, rows - (uint32_t)leaf * 2048))
         return vch_fail(w->a->err, VCH_ERR_FORMAT, "a bitmap leaf has bits beyond the extent's rows");
@@ -274,6 +308,7 @@ static vch_rc change_live(version_t *w)
     vch_list_t list;
     vch_slice_t item;
     VCH_TRY(vch_field_list(w->fields, VCH_F_VERSION_BITMAP, &list));
+    if (list.left) VCH_TRY(place_extents(w));
     vch_rc rc;
     while ((rc = vch_list_next(&list, &item)) == VCH_OK) VCH_TRY(change_bits(w, item));
     return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;

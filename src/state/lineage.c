@@ -37,6 +37,14 @@ static vch_rc check_grant(apply_t *a, const vch_id_t *id, vch_run_value_t *run, 
     return VCH_OK;
 }
 
+static bool names_again(vch_list_t rest, vch_slice_t id)
+{
+    vch_slice_t item, other;
+    while (vch_list_next(&rest, &item) == VCH_OK)
+        if (vch_item_bytes(item, &other) == VCH_OK && vch_slice_eq(id, other)) return true;
+    return false;
+}
+
 static vch_rc check_grants(apply_t *a, vch_slice_t fields, vch_run_value_t *run)
 {
     vch_list_t list;
@@ -47,6 +55,7 @@ static vch_rc check_grants(apply_t *a, vch_slice_t fields, vch_run_value_t *run)
     for (; vch_list_next(&list, &item) == VCH_OK; first = false) {
         vch_id_t id;
         VCH_TRY(vch_item_bytes(item, &bytes));
+        if (names_again(list, bytes)) return vch_fail(a->err, VCH_ERR_CONFLICT, "a run names a grant twice");
         memcpy(id.b, bytes.p, 32);
         VCH_TRY(check_grant(a, &id, run, first, &sum));
     }

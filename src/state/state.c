@@ -75,10 +75,11 @@ void vch_state_free(vch_state_t *s)
     st_accept(s);
     st_columns_free(s);
     st_drop_slots(s);
-    for (terms_node_t *t = s->terms, *next; t; t = next) {
-        next = t->next;
-        vch_free(t);
-    }
+    for (size_t i = 0; i < TERMS_BUCKETS; i++)
+        for (terms_node_t *t = s->terms[i], *next; t; t = next) {
+            next = t->next;
+            vch_free(t);
+        }
     vch_free(s->purposes);
     vch_free(s->processings);
     vch_free(s->genesis);

@@ -15,6 +15,10 @@
 
 #define SLOT_KEY_MAX 52
 #define TREE_NODES (2 * VCH_CHUNK)
+/* New subjects, and new rows, of one transaction: each takes memory for good,
+ * but no room in the transaction. */
+#define TX_BRINGS_MAX (1u << 26)
+#define TERMS_BUCKETS 1024
 
 typedef struct slot slot_t;
 struct slot {
@@ -60,6 +64,7 @@ typedef struct {
     column_t *column;
     uint32_t number; /* subject, palette index, or subjects before */
     vch_cell_t cell;
+    bool cell_stale, any_stale; /* before: what is not hashed for a refusal would differ from a replay */
     vch_palette_value_t palette;
     uint32_t palette_n;
 } undo_t;
@@ -81,7 +86,7 @@ struct vch_state {
     undo_t *undo;
     size_t undos, undo_cap;
     column_t *columns;
-    terms_node_t *terms;
+    terms_node_t *terms[TERMS_BUCKETS]; /* by the hash's first bits */
     vch_vocabulary_t *purposes, *processings;
     uint8_t *genesis; /* the fields that the vocabularies borrow from */
     uint64_t grant_life_ms;
@@ -99,6 +104,7 @@ typedef struct {
     vch_time_t now;
     vch_id_t party; /* who signed */
     unsigned roles;
+    uint64_t subjects, rows; /* that this transaction has brought so far */
     vch_buf_t *outcome;
     vch_err_t *err;
 } apply_t;
@@ -108,7 +114,7 @@ vch_rc st_slot(vch_state_t *, vch_slice_t index_key, slot_t **ret, vch_err_t *);
 /* Value of a state key, borrowed until it is set again; ERR_NOT_FOUND. */
 vch_rc st_get(vch_state_t *, const vch_state_key_t *, vch_slice_t *ret, vch_err_t *);
 vch_rc st_set(vch_state_t *, const vch_state_key_t *, vch_slice_t value, vch_err_t *);
-/* The same in another space of the index: 'B', 'J', 'O', 'I'. */
+/* The same in another space of the index: 'B', 'J', 'j', 'O', 'I'. */
 vch_rc st_get_at(vch_state_t *, char space, const void *id32, vch_slice_t *ret, vch_err_t *);
 vch_rc st_set_at(vch_state_t *, char space, const void *id32, vch_slice_t value, vch_err_t *);
 bool st_has(vch_state_t *, const vch_state_key_t *, vch_rc *ret_rc, vch_err_t *);

@@ -623,6 +623,157 @@ static void proofs_hold_at_block_ends(void **state)
     world_free(w);
 }
 
+/* ---- what a hostile party may try ---- */
+
+/* Replay never sees a refused transaction, so nothing of it may reach the root. */
+static void a_refusal_leaves_nothing_for_the_root(void **state)
+{
+    (void)state;
+    world_t *w = world_new(10);
+    say_t s = {.subject = 1, .serial = 1, .terms = &w->terms[0], .until = WORLD_FOREVER, .how = VCH_HOW_RECORDED};
+    vch_buf_t fields[2] = {world_statement(w, VCH_KIND_CONSENT, &s), world_statement(w, VCH_KIND_CONSENT, &s)};
+    kit_tx_t t = kit_tx(&w->network, VCH_KIND_CONSENT, w->sequence[0] + 1, w->party[0], fields, 2, 0);
+    assert_int_equal(world_apply(w, &t), VCH_ERR_REPLAY);
+    KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
+    vch_hash_t root = world_root(w), again;
+    vch_kv_t *kv;
+    KIT_OK(vch_kv_open_memory(&kv, NULL));
+    vch_err_t err = {0};
+    vch_rc rc = world_replay(w, kv, true, &again, &err);
+    if (rc != VCH_OK) print_message("%s\n", err.text);
+    assert_int_equal(rc, VCH_OK);
+    assert_true(vch_hash_eq(&root, &again));
+    vch_kv_close(kv);
+    world_free(w);
+}
+
+static vch_buf_t piece_fields(uint8_t extent, uint64_t offset, const uint8_t *list, size_t n)
+{
+    uint8_t id[32] = {extent};
+    kit_fields_t f = kit_fields();
+    kit_id(&f, VCH_F_PIECE_EXTENT, id);
+    kit_uint(&f, VCH_F_PIECE_OFFSET, offset);
+    kit_bytes(&f, VCH_F_PIECE_LIST, list, n);
+    return kit_done(&f);
+}
+
+static vch_buf_t listed_version(world_t *w, uint8_t extent, const uint8_t *list, uint32_t rows)
+{
+    uint8_t id[32] = {extent}, root[32] = {9};
+    vch_hash_t hash;
+    vch_sha256(&hash, list, 4 * (size_t)rows);
+    kit_fields_t f = kit_fields();
+    kit_id(&f, VCH_F_VERSION_DATASET, w->dataset.b);
+    kit_id(&f, VCH_F_VERSION_PREVIOUS, w->version.b);
+    vch_buf_t *b = kit_list(&f, VCH_F_VERSION_EXTENTS, 1);
+    KIT_OK(vch_cbor_map(b, 4));
+    KIT_OK(vch_cbor_uint(b, 0));
+    KIT_OK(vch_cbor_bytes(b, id, 32));
+    KIT_OK(vch_cbor_uint(b, 1));
+    KIT_OK(vch_cbor_uint(b, rows));
+    KIT_OK(vch_cbor_uint(b, 3));
+    KIT_OK(vch_cbor_bytes(b, hash.b, 32));
+    KIT_OK(vch_cbor_uint(b, 4));
+    KIT_OK(vch_cbor_bytes(b, root, 32));
+    kit_list(&f, VCH_F_VERSION_BITMAP, 0);
+    return kit_done(&f);
+}
+
+/* Neither before nor after its version can another custodian spoil the list of
+ * an extent's subjects. */
+static void nobody_else_touches_an_extents_subjects(void **state)
+{
+    (void)state;
+    world_t *w = world_new(10);
+    const uint8_t list[12] = {0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 3}, junk[4] = {0, 0, 0, 9};
+    KIT_OK(world_owner_says(w, VCH_KIND_CONSENT, 3, &w->terms[0]));
+    KIT_OK(world_say(w, 1, VCH_KIND_SUBJECTS, piece_fields(7, 0, junk, 4))); /* another custodian, same id */
+    REFUSED(w, world_say(w, 0, VCH_KIND_SUBJECTS, piece_fields(7, 1, list, 12)), VCH_ERR_CONFLICT);
+    KIT_OK(world_say(w, 0, VCH_KIND_SUBJECTS, piece_fields(7, 0, list, 12)));
+    KIT_OK(world_say(w, 0, VCH_KIND_VERSION, listed_version(w, 7, list, 3)));
+    w->version = w->last;
+    REFUSED(w, world_say(w, 1, VCH_KIND_SUBJECTS, piece_fields(7, 1, junk, 4)), VCH_ERR_CONFLICT);
+    REFUSED(w, world_say(w, 0, VCH_KIND_SUBJECTS, piece_fields(7, 3, junk, 4)), VCH_ERR_CONFLICT);
+    KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
+    assert_int_equal(w->outcome.count, 3); /* row 3 of the old extent, rows 0 and 2 of the new one */
+    world_root(w);
+    KIT_OK(vch_state_save(w->state, NULL));
+    KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
+    assert_int_equal(w->outcome.count, 3);
+    world_free(w);
+}
+
+/* A few bytes may not claim gigabytes: one transaction brings at most 2^26
+ * subjects and as many rows. */
+static void a_small_version_is_not_a_big_one(void **state)
+{
+    (void)state;
+    world_t *w = world_new(4);
+    kit_fields_t f = kit_fields();
+    uint8_t id[32] = {3}, root[32] = {9};
+    kit_id(&f, VCH_F_VERSION_DATASET, w->dataset.b);
+    kit_id(&f, VCH_F_VERSION_PREVIOUS, w->version.b);
+    kit_list(&f, VCH_F_VERSION_EXTENTS, 0);
+    kit_list(&f, VCH_F_VERSION_BITMAP, 0);
+    vch_buf_t *b = kit_key(&f, VCH_F_VERSION_SUBJECTS);
+    KIT_OK(vch_cbor_map(b, 3));
+    KIT_OK(vch_cbor_uint(b, 0));
+    KIT_OK(vch_cbor_uint(b, 4));
+    KIT_OK(vch_cbor_uint(b, 1));
+    KIT_OK(vch_cbor_uint(b, (1u << 26) + 1));
+    KIT_OK(vch_cbor_uint(b, 2));
+    KIT_OK(vch_cbor_bytes(b, id, 32));
+    REFUSED(w, world_say(w, 0, VCH_KIND_VERSION, kit_done(&f)), VCH_ERR_LIMIT);
+    f = kit_fields();
+    kit_id(&f, VCH_F_VERSION_DATASET, w->dataset.b);
+    kit_id(&f, VCH_F_VERSION_PREVIOUS, w->version.b);
+    b = kit_list(&f, VCH_F_VERSION_EXTENTS, 65);
+    for (uint8_t i = 0; i < 65; i++) {
+        id[1] = i;
+        KIT_OK(vch_cbor_map(b, 4));
+        KIT_OK(vch_cbor_uint(b, 0));
+        KIT_OK(vch_cbor_bytes(b, id, 32));
+        KIT_OK(vch_cbor_uint(b, 1));
+        KIT_OK(vch_cbor_uint(b, 1u << 20));
+        KIT_OK(vch_cbor_uint(b, 2));
+        KIT_OK(vch_cbor_uint(b, 0));
+        KIT_OK(vch_cbor_uint(b, 4));
+        KIT_OK(vch_cbor_bytes(b, root, 32));
+    }
+    kit_list(&f, VCH_F_VERSION_BITMAP, 0);
+    b = kit_key(&f, VCH_F_VERSION_SUBJECTS);
+    KIT_OK(vch_cbor_map(b, 3));
+    KIT_OK(vch_cbor_uint(b, 0));
+    KIT_OK(vch_cbor_uint(b, 4));
+    KIT_OK(vch_cbor_uint(b, 1));
+    KIT_OK(vch_cbor_uint(b, 1u << 20));
+    KIT_OK(vch_cbor_uint(b, 2));
+    KIT_OK(vch_cbor_bytes(b, id, 32));
+    REFUSED(w, world_say(w, 0, VCH_KIND_VERSION, kit_done(&f)), VCH_ERR_LIMIT);
+    world_free(w);
+}
+
+static void a_grant_counts_once_in_a_run(void **state)
+{
+    (void)state;
+    world_t *w = world_new(10);
+    uint8_t h[32] = {5};
+    KIT_OK(world_owner_says(w, VCH_KIND_CONSENT, 2, &w->terms[0]));
+    KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
+    kit_fields_t f = kit_fields();
+    vch_buf_t *b = kit_list(&f, VCH_F_RUN_GRANTS, 2);
+    for (unsigned i = 0; i < 2; i++) KIT_OK(vch_cbor_bytes(b, w->last.b, 32));
+    kit_id(&f, VCH_F_RUN_SET_ROOT, h);
+    kit_uint(&f, VCH_F_RUN_COUNT, 2); /* of the one row that is permitted */
+    kit_id(&f, VCH_F_RUN_ORDER_ROOT, h);
+    kit_id(&f, VCH_F_RUN_CODE, h);
+    kit_text(&f, VCH_F_RUN_PARAMETERS, "");
+    kit_id(&f, VCH_F_RUN_ENVIRONMENT, h);
+    kit_text(&f, VCH_F_RUN_NAME, "run");
+    REFUSED(w, world_say(w, 1, VCH_KIND_RUN, kit_done(&f)), VCH_ERR_CONFLICT);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -648,6 +799,10 @@ int main(void)
         cmocka_unit_test(grants_end),
         cmocka_unit_test(time_does_not_run_backwards),
         cmocka_unit_test(proofs_hold_at_block_ends),
+        cmocka_unit_test(a_refusal_leaves_nothing_for_the_root),
+        cmocka_unit_test(nobody_else_touches_an_extents_subjects),
+        cmocka_unit_test(a_small_version_is_not_a_big_one),
+        cmocka_unit_test(a_grant_counts_once_in_a_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
