@@ -136,7 +136,9 @@ vch_rc vfy_claim_consent(verify_t *v)
     VCH_TRY(find_cell(&c));
     VCH_TRY(find_set(&c));
     VCH_TRY(check_last(&c));
-    vfy_claim(v, "subject %llu of dataset %s: %s (%u terms) as of the block at %llu%s", AT(c.k->number),
+    if (v->options && c.commit->commit.time.ms < v->options->as_of_ms && c.commit->index + 1 < v->report->newest_size)
+        vfy_doubt(v, VCH_V_I_STALE, "there are later blocks than that at %llu, which is older", AT(c.k->commit));
+    vfy_claim(v, "subject %llu of dataset %s: %s (%u terms, not judged) as of the block at %llu%s", AT(c.k->number),
               SHORT(&c.k->id), says[c.k->state], c.set.items, AT(c.k->commit),
               !c.has_last  ? ""
               : c.by_owner ? "; last statement signed by the owner"

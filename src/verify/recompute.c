@@ -158,13 +158,12 @@ static const vch_terms_t *find_terms(void *ctx, const vch_hash_t *hash)
     again_t *r = ctx;
     vch_state_key_t key = vch_key_id('t', hash->b);
     vch_slice_t document = {NULL, 0};
-    vch_hash_t h;
+    static const vch_hash_t unread;
     vch_rc rc = value_of(r, &key, &document);
     if (rc == VCH_OK) {
-        vch_sha256(&h, document.p, document.n);
         vch_terms_t *t = &r->term[vfy_find_item(r->v, r->commit, &key) - r->term_item];
-        bool is_it = vch_hash_eq(&h, hash), is_read = vch_hash_eq(&t->hash, hash);
-        if (is_it && (is_read || vch_terms_read(t, document, r->purposes, r->processings, NULL) == VCH_OK)) return t;
+        rc = vch_hash_eq(&t->hash, &unread) ? vch_terms_read(t, document, r->purposes, r->processings, NULL) : VCH_OK;
+        if (rc == VCH_OK && vch_hash_eq(&t->hash, hash)) return t; /* its hash is the document's */
         rc = contradicts(r, "rests on terms that can't be read");
     }
     if (r->rc == VCH_OK) r->rc = rc;

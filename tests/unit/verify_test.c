@@ -1098,6 +1098,7 @@ static void consents_hold(void **state)
     vch_report_t r = answer(HONEST, consent(3, 1), TRUST);
     expect(&r, VCH_V_OK, 0);
     assert_non_null(strstr(r.claim, "in force"));
+    assert_non_null(strstr(r.claim, "not judged")); /* an objection is in force, too */
     assert_non_null(strstr(r.claim, "signed by the owner"));
     r = answer(HONEST, consent(5, 2), TRUST);
     expect(&r, VCH_V_OK, 0);
@@ -1143,6 +1144,10 @@ static void trust_decides(void **state)
         expect(&r, VCH_V_OK, r.recomputed);
         ask_t a = ask(type);
         a.as_of_ms = T0 + 1000 + LATER_MS;
+        /* A consent is shown in an older block, and a later one may have changed it. */
+        expect_answer(HONEST, a, type == C_CONSENT ? VCH_V_I_STALE : VCH_V_OK,
+                      type == C_ACCESS || type == C_DECISION || type == C_LINEAGE);
+        a.as_of_ms = T0;
         expect_answer(HONEST, a, VCH_V_OK, type == C_ACCESS || type == C_DECISION || type == C_LINEAGE);
         a.as_of_ms = T0 + 3000 + LATER_MS;
         expect_answer(HONEST, a, VCH_V_I_STALE, 0);
