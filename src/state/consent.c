@@ -5,8 +5,7 @@
  *   owner          adds or replaces; clears the flag  removes; sets the flag
  *   custodian      adds or replaces, unless the flag  removes
  *
- * The flag "owner withdrew" means that only the owner can give again; and what
- * the owner signed as an objection (terms that forbid) only the owner changes. */
+ * The flag "owner withdrew" means that only the owner can give again. */
 #include "merkle/tree.h"
 #include "state/state_impl.h"
 
@@ -125,20 +124,6 @@ static vch_rc check_owner(change_t *c)
     return vch_fail(c->a->err, VCH_ERR_KEY, "the key is not the subject's");
 }
 
-static vch_rc keeps_objections(const change_t *c, const vch_palette_value_t *set)
-{
-    VCH_TRY(st_vocabulary(c->a->s, c->a->err));
-    for (size_t i = 0; i < set->items; i++) {
-        const vch_palette_item_t *item = &set->item[i];
-        const vch_terms_t *terms = NULL;
-        if (item->how != VCH_HOW_OWNER || (c->has_terms && !vch_hash_eq(&item->terms, &c->terms))) continue;
-        VCH_TRY(st_terms(c->a->s, &item->terms, &terms, c->a->err));
-        if (terms->forbid)
-            return vch_fail(c->a->err, VCH_ERR_DENIED, "the owner objected: only the owner can take that back");
-    }
-    return VCH_OK;
-}
-
 static vch_rc check_custodian(change_t *c, const vch_palette_value_t *set)
 {
     vch_state_key_t key = vch_key_id('d', c->dataset.b);
@@ -150,7 +135,7 @@ static vch_rc check_custodian(change_t *c, const vch_palette_value_t *set)
         return vch_fail(c->a->err, VCH_ERR_ROLE, "only the dataset's custodian may record for a subject");
     if (c->give && set->owner_withdrew)
         return vch_fail(c->a->err, VCH_ERR_DENIED, "the owner withdrew: only the owner can give again");
-    return keeps_objections(c, set);
+    return VCH_OK;
 }
 
 /* ---- the new set ------------------------------------------------------------------------ */

@@ -774,27 +774,6 @@ static void a_grant_counts_once_in_a_run(void **state)
     world_free(w);
 }
 
-/* An owner's own objection falls only by the owner's hand: the custodian can
- * neither take it back, nor let it run out, nor clear all around it. */
-static void custodians_do_not_undo_an_objection(void **state)
-{
-    (void)state;
-    world_t *w = world_new(10);
-    KIT_OK(world_records(w, VCH_KIND_CONSENT, 5, &w->terms[0]));
-    KIT_OK(world_owner_says(w, VCH_KIND_CONSENT, 5, &w->terms[1]));
-    REFUSED(w, world_records(w, VCH_KIND_WITHDRAW, 5, &w->terms[1]), VCH_ERR_DENIED);
-    REFUSED(w, world_records(w, VCH_KIND_WITHDRAW, 5, NULL), VCH_ERR_DENIED);
-    REFUSED(w, world_records(w, VCH_KIND_CONSENT, 5, &w->terms[1]), VCH_ERR_DENIED);
-    KIT_OK(world_records(w, VCH_KIND_WITHDRAW, 5, &w->terms[0])); /* a permission may always go */
-    KIT_OK(world_records(w, VCH_KIND_CONSENT, 5, &w->terms[0]));
-    KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
-    assert_false(w->outcome.permit);
-    KIT_OK(world_records(w, VCH_KIND_CONSENT, 6, &w->terms[1])); /* what the custodian recorded, it may take back */
-    KIT_OK(world_records(w, VCH_KIND_WITHDRAW, 6, &w->terms[1]));
-    KIT_OK(world_owner_says(w, VCH_KIND_WITHDRAW, 5, &w->terms[1]));
-    world_free(w);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -824,7 +803,6 @@ int main(void)
         cmocka_unit_test(nobody_else_touches_an_extents_subjects),
         cmocka_unit_test(a_small_version_is_not_a_big_one),
         cmocka_unit_test(a_grant_counts_once_in_a_run),
-        cmocka_unit_test(custodians_do_not_undo_an_objection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
