@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <time.h>
 
 #include "policy/policy.h"
 #include "txkit.h"
@@ -243,12 +244,51 @@ static void rows_follow_the_table(void **state)
     }
 }
 
+/* A deep vocabulary and full terms: the answer is what subsumption says, and a
+ * palette of 65,535 sets can't hold a ledger up for minutes. */
+static void long_lists_are_decided_quickly(void **state)
+{
+    (void)state;
+    static vch_vocabulary_t deep;
+    static vch_terms_t permit;
+    memset(&deep, 0, sizeof deep);
+    for (int i = 0; i < VCH_WORDS_MAX; i++) word(&deep, "", i > 1 ? i - 2 : -1, i > 700 ? i / 3 : -1);
+    permit = (vch_terms_t){.hash = {{1}}, .purposes = 32, .has_until = true};
+    for (size_t k = 0; k < 32; k++) permit.purpose[k] = (vch_word_t)(2 * k + 1);
+    known[0] = permit;
+    known_n = 1;
+    vch_palette_value_t set = {.items = VCH_PALETTE_SET_MAX};
+    for (size_t i = 0; i < set.items; i++) set.item[i] = (vch_palette_item_t){permit.hash, 99999, 0};
+    vch_request_t r = {.now = {1}};
+    vch_verdict_t v;
+    clock_t began = clock();
+    for (unsigned i = 0; i < 16 * VCH_WORDS_MAX; i++) {
+        r.purpose = (vch_word_t)(i % VCH_WORDS_MAX);
+        vch_decide(&v, &set, &r, &deep, &deep, find, NULL);
+        bool covered = false, kin = false;
+        for (size_t k = 0; k < 32 && i < VCH_WORDS_MAX; k++) {
+            covered |= vch_word_within(&deep, r.purpose, permit.purpose[k]);
+            kin |= vch_word_within(&deep, permit.purpose[k], r.purpose);
+        }
+        if (i >= VCH_WORDS_MAX) continue;
+        assert_int_equal(v.rule, covered ? VCH_RULE_EXPIRED : VCH_RULE_PURPOSE);
+        known[0].forbid = true;
+        known[0].has_until = false;
+        vch_decide(&v, &set, &r, &deep, &deep, find, NULL);
+        assert_int_equal(v.rule, covered || kin ? VCH_RULE_FORBIDDEN : VCH_RULE_NO_CONSENT);
+        known[0] = permit;
+    }
+    assert_true(clock() - began < CLOCKS_PER_SEC);
+    known_n = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_rule_has_its_say),           cmocka_unit_test(forbid_wins_and_reaches_broader_requests),
         cmocka_unit_test(subsumption_is_what_parents_say), cmocka_unit_test(every_small_case),
         cmocka_unit_test(documents_are_read_strictly),     cmocka_unit_test(rows_follow_the_table),
+        cmocka_unit_test(long_lists_are_decided_quickly),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
