@@ -15,11 +15,11 @@
  *
  * The index (store/kv.h) holds, by first byte of the key: 'S' state value by
  * state key, 'P' tree page, 'B' bitmaps (live rows of a version, set of a
- * grant), 'J' subject column of an extent, 'j' one being given, 'E' extent id -> its place, 'H' and
- * 'F' the cells and the flat indices of a chunk of consents, 'O' output digests
- * of a run, 'I' entry id -> leaf index, 'M' meta.  A value
- * loaded from it is checked against its leaf in the state tree before it is
- * used.
+ * grant), 'J' subject column of an extent, 'j' one that a custodian still
+ * gives in pieces, 'E' extent id -> its place, 'H' and 'F' the cells and the
+ * flat indices of a chunk of consents, 'O' output digests of a run, 'I' entry
+ * id -> leaf index, 'M' meta.  A value loaded from it is checked against its
+ * leaf in the state tree before it is used.
  *
  * Threads: one at a time, save vch_tx_prepare. */
 #ifndef VCH_STATE_H
