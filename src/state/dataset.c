@@ -106,6 +106,9 @@ vch_rc rule_subjects(apply_t *a, const vch_statement_t *st, const vch_hash_t *le
                         (unsigned long long)offset);
     if (staged.n + list.n > 4u * VCH_EXTENT_ROWS_MAX)
         return vch_fail(a->err, VCH_ERR_LIMIT, "an extent has at most %u rows", VCH_EXTENT_ROWS_MAX);
+    a->copied += staged.n + list.n;
+    if (a->copied > TX_COPIES_MAX)
+        return vch_fail(a->err, VCH_ERR_LIMIT, "too many pieces of subjects in one transaction: send larger ones");
     uint8_t *joined = vch_arena_alloc(&a->s->scratch, staged.n + list.n);
     if (!joined) return vch_fail(a->err, VCH_ERR_MEMORY, "out of memory");
     if (staged.n) memcpy(joined, staged.p, staged.n);

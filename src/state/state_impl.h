@@ -18,6 +18,7 @@
 /* New subjects, and new rows, of one transaction: each takes memory for good,
  * but no room in the transaction. */
 #define TX_BRINGS_MAX (1u << 26)
+#define TX_COPIES_MAX (64u << 20)
 #define TERMS_BUCKETS 1024
 
 typedef struct slot slot_t;
@@ -105,6 +106,7 @@ typedef struct {
     vch_id_t party; /* who signed */
     unsigned roles;
     uint64_t subjects, rows; /* that this transaction has brought so far */
+    size_t copied;           /* bytes of lists of subjects, at most TX_COPIES_MAX */
     vch_buf_t *outcome;
     vch_err_t *err;
 } apply_t;

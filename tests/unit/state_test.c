@@ -753,6 +753,23 @@ static void a_small_version_is_not_a_big_one(void **state)
     world_free(w);
 }
 
+/* Thousands of tiny pieces would each copy the whole list. */
+static void crumbs_of_subjects_are_refused(void **state)
+{
+    (void)state;
+    enum { CRUMBS = 6000 };
+    static vch_buf_t crumb[CRUMBS];
+    const uint8_t one[4] = {0, 0, 0, 1};
+    world_t *w = world_new(4);
+    for (unsigned i = 0; i < CRUMBS; i++) crumb[i] = piece_fields(7, i, one, 4);
+    kit_tx_t t = kit_tx(&w->network, VCH_KIND_SUBJECTS, w->sequence[0] + 1, w->party[0], crumb, CRUMBS, 0);
+    REFUSED(w, world_apply(w, &t), VCH_ERR_LIMIT);
+    for (unsigned i = 0; i < 100; i++) crumb[i] = piece_fields(7, i, one, 4);
+    t = kit_tx(&w->network, VCH_KIND_SUBJECTS, w->sequence[0] + 1, w->party[0], crumb, 100, 0);
+    KIT_OK(world_apply(w, &t));
+    world_free(w);
+}
+
 static void a_grant_counts_once_in_a_run(void **state)
 {
     (void)state;
@@ -802,6 +819,7 @@ int main(void)
         cmocka_unit_test(a_refusal_leaves_nothing_for_the_root),
         cmocka_unit_test(nobody_else_touches_an_extents_subjects),
         cmocka_unit_test(a_small_version_is_not_a_big_one),
+        cmocka_unit_test(crumbs_of_subjects_are_refused),
         cmocka_unit_test(a_grant_counts_once_in_a_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
