@@ -264,6 +264,26 @@ VCH_API VCH_MUST_USE vch_rc vch_decisions_log(vch_ledger_t *, const vch_signer_t
                                               const char *jsonl_path, uint64_t *ret_first, uint64_t *ret_count,
                                               vch_receipt_t *ret, vch_err_t *);
 
+/* ---- a ledger on another machine -------------------------------------------------------- */
+
+typedef struct {
+    const char *trust_path; /* whom to believe (tlog-policy); NULL: the key seen first is pinned in memory_dir */
+    const char
+        *memory_dir; /* where the last checkpoint seen is kept; NULL: $XDG_STATE_HOME/vouch or ~/.local/state/vouch */
+    const char *token_path;  /* file whose first line is a token; NULL: none */
+    const char *ca_path;     /* PEM of whom TLS believes; NULL: the system's */
+    const vch_signer_t *who; /* signs requests that need it; NULL: nobody; outlives the handle */
+    uint64_t timeout_ms;     /* of one question; 0: 10 s */
+} vch_connect_t;
+
+/* A handle on the node at url ("https://…", "http://127.0.0.1:…", "unix:/path").
+ * Calls of this header that need only the ledger's log and state work on it as
+ * on a directory; those that need the custodian's files say ERR_UNSUPPORTED.
+ * Signing happens here; the node sees signed bytes only.  A log that does not
+ * extend the checkpoint seen last is refused (ERR_CORRUPT), and both notes are
+ * kept as proof. */
+VCH_API VCH_MUST_USE vch_rc vch_ledger_connect(vch_ledger_t **ret, const char *url, const vch_connect_t *, vch_err_t *);
+
 /* ---- evidence ----------------------------------------------------------------------------- */
 
 /* `what`: "decision" (id DEPLOYMENT/SEQUENCE or DEPLOYMENT/FIRST-LAST of one
