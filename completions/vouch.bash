@@ -5,7 +5,7 @@ _vouch() {
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         if [ -n "$skip" ]; then skip=; continue; fi
         case $word in
-        -C | -o | -w | --dir | --as | --passphrase-file | --operator | --origin | --algorithm | --grant-life | --trust | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference) skip=1 ;;
+        -C | -o | -w | --dir | --as | --passphrase-file | --operator | --origin | --algorithm | --grant-life | --trust | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --new-origin) skip=1 ;;
         -*) ;;
         *) if [ -z "$noun" ]; then noun=$word; elif [ -z "$verb" ]; then verb=$word; fi ;;
         esac
@@ -16,7 +16,7 @@ _vouch() {
         return
     fi
     case "$noun $verb" in
-    ' ') words='init status check verify id party wallet dataset terms consent access run model deployment decision bundle log state config completion help version ' ;;
+    ' ') words='init status check verify id party wallet dataset terms consent access run model deployment decision bundle log state config backup completion help version ' ;;
     'id ') words='new list show ' ;;
     'party ') words='add list show rotate revoke ' ;;
     'wallet ') words='new list show keys ' ;;
@@ -32,6 +32,7 @@ _vouch() {
     'log ') words='head cat submit export prove ' ;;
     'state ') words='get prove ' ;;
     'config ') words='show ' ;;
+    'backup ') words='make check restore ' ;;
     'init '*) words=' --operator --origin --algorithm --grant-life' ;;
     'check '*) words=' --full --repair' ;;
     'verify '*) words=' --trust --as-of' ;;
@@ -55,6 +56,8 @@ _vouch() {
     'deployment end') words=' --reason' ;;
     'bundle make') words=' --output' ;;
     'log prove') words=' --output' ;;
+    'backup make') words=' --keys' ;;
+    'backup restore') words=' --new-origin' ;;
     'help '*) words=' --man' ;;
     *) words= ;;
     esac

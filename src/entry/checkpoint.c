@@ -107,3 +107,12 @@ vch_rc vch_tlog_proof_put(vch_buf_t *ret, uint64_t index, const vch_hash_t *path
     if (rc != VCH_OK) ret->n = start;
     return rc;
 }
+
+bool vch_origin_goes_on(vch_slice_t origin, vch_slice_t first)
+{
+    static const char restored[] = "/restored-";
+    const size_t n = sizeof restored - 1;
+    if (origin.n < first.n || memcmp(origin.p, first.p, first.n) != 0) return false;
+    if (origin.n == first.n) return true;
+    return origin.n > first.n + n && memcmp(origin.p + first.n, restored, n) == 0;
+}

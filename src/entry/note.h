@@ -62,6 +62,11 @@ typedef struct {
 VCH_MUST_USE vch_rc vch_checkpoint_get(vch_checkpoint_t *ret, vch_slice_t text);
 VCH_MUST_USE vch_rc vch_checkpoint_put(vch_buf_t *ret, const char *origin, uint64_t size, const vch_hash_t *root);
 
+/* A log whose genesis names `first` may sign as `origin`: the same name, or, when
+ * it was restored from a backup that others may have seen the future of,
+ * "<first>/restored-…". */
+bool vch_origin_goes_on(vch_slice_t origin, vch_slice_t first);
+
 /* ---- tlog-proof: an inclusion proof in a file of its own ---- */
 typedef struct {
     uint64_t index;

@@ -329,3 +329,33 @@ vch_rc vch_log_groups(vch_log_t *log, uint64_t from, uint64_t to, vch_group_fn f
     }
     return VCH_OK;
 }
+
+/* The group that ends at `size`, if one does. */
+static vch_rc group_end(const vch_seg_t *seg, uint64_t size, uint64_t *ret)
+{
+    for (size_t i = seg->group_n; i-- > 0;) {
+        const vch_group_ref_t *g = &seg->group[i];
+        if (g->first + g->count > size) continue;
+        if (g->first + g->count < size) break;
+        *ret = i + 1 < seg->group_n ? seg->group[i + 1].at : seg->end;
+        return VCH_OK;
+    }
+    return VCH_ERR_NOT_FOUND;
+}
+
+vch_rc vch_log_cut(vch_log_t *log, uint64_t size, uint64_t *ret_segment, uint64_t *ret_bytes, vch_err_t *err)
+{
+    vch_seg_t *seg;
+    uint64_t end = 0;
+    vch_rc rc = VCH_ERR_NOT_FOUND;
+    pthread_mutex_lock(&log->lock);
+    if (size > 0 && size <= log->size) rc = vch_seg_of(log, size - 1, &seg, err);
+    if (rc == VCH_OK) rc = group_end(seg, size, &end);
+    if (rc == VCH_OK) {
+        *ret_segment = seg->first;
+        *ret_bytes = end;
+    }
+    pthread_mutex_unlock(&log->lock);
+    if (rc != VCH_ERR_NOT_FOUND) return rc;
+    return vch_fail(err, rc, "no sync group ends at entry %llu", (unsigned long long)size);
+}

@@ -83,6 +83,12 @@ VCH_MUST_USE vch_rc vch_log_read(vch_log_t *, uint64_t index, vch_arena_t *, vch
 typedef vch_rc (*vch_log_fn)(void *ctx, const vch_log_entry_t *);
 VCH_MUST_USE vch_rc vch_log_replay(vch_log_t *, uint64_t from, uint64_t to, vch_log_fn, void *ctx, vch_err_t *);
 
+/* Where the log's first `size` entries end on the disk: *ret_segment is the name
+ * of the last segment that holds some of them, *ret_bytes its length up to
+ * there.  Earlier segments count whole.  ERR_NOT_FOUND unless a sync group ends
+ * at `size`, as one does at every checkpoint. */
+VCH_MUST_USE vch_rc vch_log_cut(vch_log_t *, uint64_t size, uint64_t *ret_segment, uint64_t *ret_bytes, vch_err_t *);
+
 /* Tree over the first `size` entries (size at most vch_log_size). */
 VCH_MUST_USE vch_rc vch_log_root(vch_log_t *, uint64_t size, vch_hash_t *ret, vch_err_t *);
 VCH_MUST_USE vch_rc vch_log_inclusion(vch_log_t *, uint64_t index, uint64_t size, vch_hash_t ret[VCH_PATH_HASHES_MAX],

@@ -236,19 +236,6 @@ static void judge_saved(check_t *c)
 
 /* ---- who signs the checkpoints ---------------------------------------------------------------------- */
 
-static vch_rc read_origin(check_t *c)
-{
-    vch_state_key_t key = vch_key_plain('g');
-    vch_buf_t genesis;
-    vch_slice_t origin = {NULL, 0};
-    vch_buf_init(&genesis, 16u << 20);
-    vch_rc rc = vch_state_get(c->state, vch_key_slice(&key), &genesis, NULL);
-    if (rc == VCH_OK) rc = vch_field_bytes(vch_buf_slice(&genesis), VCH_F_GENESIS_ORIGIN, &origin);
-    if (rc == VCH_OK && origin.n < sizeof c->origin) memcpy(c->origin, origin.p, origin.n);
-    vch_buf_free(&genesis);
-    return rc;
-}
-
 static bool signed_by(vch_slice_t head, const char *origin, const uint8_t key[32])
 {
     vch_vkey_t vkey = {.name = vch_str(origin), .type = VCH_NOTE_ED25519};
@@ -258,6 +245,17 @@ static bool signed_by(vch_slice_t head, const char *origin, const uint8_t key[32
     bool good = note && vch_note_get(note, head) == VCH_OK && vch_note_verify(note, &vkey, NULL) == VCH_SIG_GOOD;
     vch_free(note);
     return good;
+}
+
+/* A backup, a mirror and what was restored may do without the signing key. */
+static bool is_copy(check_t *c)
+{
+    static const char *const mark[] = {"BACKUP", "RESTORED", "MIRROR"};
+    char path[VCH_PATH_MAX];
+    vch_stat_t st;
+    for (size_t i = 0; i < sizeof mark / sizeof *mark; i++)
+        if (at(c, path, mark[i]) == VCH_OK && c->port->disk->stat(c->port, path, &st) == VCH_OK) return true;
+    return false;
 }
 
 /* Three must agree: the policy, the key file, and the last checkpoint; the
@@ -272,7 +270,7 @@ static void judge_log_key(check_t *c, vch_slice_t head)
     if (!has_trust) found(c, "trust.policy", policy.text);
     vch_rc rc = at(c, path, "keys/log.pem");
     if (rc == VCH_OK) rc = nd_key_load(c->port, path, NULL, &key, &pem);
-    if (rc != VCH_OK) found(c, "keys/log.pem", pem.text);
+    if (rc != VCH_OK && !(rc == VCH_ERR_NOT_FOUND && is_copy(c))) found(c, "keys/log.pem", pem.text);
     bool by_trust = has_trust && signed_by(head, c->origin, trusted);
     bool by_key = key && vch_signer_public(key)->alg == VCH_ALG_ED25519 &&
                   signed_by(head, c->origin, vch_signer_public(key)->b + 2);
@@ -290,7 +288,7 @@ static void check_log_key(check_t *c)
     vch_buf_t head;
     uint64_t size;
     vch_err_t why = {0};
-    if (!c->log_good || read_origin(c) != VCH_OK) return;
+    if (!c->log_good || nd_origin(c->port, c->dir, c->state, c->origin, NULL) != VCH_OK) return;
     vch_buf_init(&head, VCH_NOTE_BYTES_MAX);
     vch_rc rc = vch_log_head(c->log, &head, &size, &why);
     if (rc == VCH_OK)

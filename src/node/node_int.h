@@ -88,11 +88,15 @@ vch_rc nd_save(vch_ledger_t *, vch_err_t *);
 vch_rc nd_sum_make(vch_port_t *, const char *dir, vch_buf_t *ret, vch_err_t *);
 /* True when state/data.mdb is as it was last saved. */
 bool nd_sum_good(vch_port_t *, const char *dir);
+/* The name that checkpoints carry: genesis's, or the one in the file ORIGIN of a
+ * log that was restored. */
+vch_rc nd_origin(vch_port_t *, const char *dir, vch_state_t *, char ret[208], vch_err_t *);
 vch_rc nd_trust_key(vch_port_t *, const char *dir, const char *origin, uint8_t ret_key[32], vch_err_t *);
 
 /* ---- writing (write.c), with the mutex held ---- */
 vch_rc nd_alive(const vch_ledger_t *, vch_err_t *);
-vch_rc nd_enter(vch_ledger_t *, vch_err_t *); /* writer lock, others' tail taken in */
+vch_rc nd_may_go_on(const vch_ledger_t *, vch_err_t *); /* not restored, or caught up since */
+vch_rc nd_enter(vch_ledger_t *, vch_err_t *);           /* writer lock, others' tail taken in */
 void nd_leave(vch_ledger_t *);
 vch_rc nd_close_block(vch_ledger_t *, vch_err_t *); /* inside enter … leave; no block open is fine */
 vch_rc nd_checkpoint(vch_ledger_t *, vch_buf_t *ret_note, vch_err_t *); /* inside enter … leave */

@@ -414,17 +414,53 @@ static vch_rc open_state(vch_ledger_t *l, vch_err_t *err)
 
 /* ---- keys and names ------------------------------------------------------------------------------------ */
 
-static vch_rc read_origin(vch_ledger_t *l, vch_err_t *err)
+static vch_rc genesis_origin(vch_state_t *state, char ret[208], vch_err_t *err)
 {
     vch_state_key_t key = vch_key_plain('g');
     vch_buf_t genesis;
-    vch_slice_t origin;
+    vch_slice_t origin = {NULL, 0};
     vch_buf_init(&genesis, 16u << 20);
-    vch_rc rc = vch_state_get(l->state, vch_key_slice(&key), &genesis, err);
+    vch_rc rc = vch_state_get(state, vch_key_slice(&key), &genesis, err);
     if (rc == VCH_OK) rc = vch_field_bytes(vch_buf_slice(&genesis), VCH_F_GENESIS_ORIGIN, &origin);
-    if (rc == VCH_OK && origin.n < sizeof l->origin) memcpy(l->origin, origin.p, origin.n);
+    if (rc == VCH_OK && origin.n < 208) {
+        memcpy(ret, origin.p, origin.n);
+        ret[origin.n] = 0;
+    }
     vch_buf_free(&genesis);
     return rc == VCH_OK ? rc : vch_fail(err, VCH_ERR_CORRUPT, "the log does not begin with a genesis entry");
+}
+
+vch_rc nd_origin(vch_port_t *port, const char *dir, vch_state_t *state, char ret[208], vch_err_t *err)
+{
+    char path[VCH_PATH_MAX];
+    vch_buf_t text;
+    VCH_TRY(genesis_origin(state, ret, err));
+    if (vch_path(path, "%s/ORIGIN", dir) != VCH_OK) return vch_fail(err, VCH_ERR_LIMIT, "the path is too long");
+    vch_buf_init(&text, 256);
+    vch_rc rc = vch_read_all(port, &text, path, 256, NULL);
+    bool there = rc == VCH_OK;
+    if (there && text.n && text.p[text.n - 1] == '\n') text.n--;
+    if (there && (text.n >= 208 || !vch_origin_goes_on(vch_buf_slice(&text), vch_str(ret))))
+        rc = vch_fail(err, VCH_ERR_CORRUPT, "ORIGIN: the log of %.80s can't go on under that name", ret);
+    if (there && rc == VCH_OK) {
+        memcpy(ret, text.p, text.n);
+        ret[text.n] = 0;
+    }
+    vch_buf_free(&text);
+    if (there || rc == VCH_ERR_NOT_FOUND) return there ? rc : VCH_OK;
+    return vch_fail(err, rc, "reading ORIGIN: %s", vch_rc_text(rc));
+}
+
+/* A restored log that others may know more of must not fork. */
+static vch_rc read_restored(vch_ledger_t *l, vch_err_t *err)
+{
+    char path[VCH_PATH_MAX];
+    vch_stat_t st;
+    if (vch_ledger_path(l, path, "RESTORED") != VCH_OK) return vch_fail(err, VCH_ERR_LIMIT, "the path is too long");
+    vch_rc rc = l->port->disk->stat(l->port, path, &st);
+    l->restored = rc != VCH_ERR_NOT_FOUND;
+    if (l->restored) nd_note(l, "restored from a backup and not caught up yet: it can be read, not written");
+    return VCH_OK;
 }
 
 static vch_rc trust_key(const vch_trust_t *t, const char *origin, uint8_t ret_key[32], vch_err_t *err)
@@ -528,7 +564,8 @@ static vch_rc open_steps(vch_ledger_t *l, vch_err_t *err)
     VCH_TRY(open_lock(l, err));
     VCH_TRY(open_log(l, err));
     VCH_TRY(open_state(l, err));
-    VCH_TRY(read_origin(l, err));
+    VCH_TRY(nd_origin(l->port, l->dir, l->state, l->origin, err));
+    VCH_TRY(read_restored(l, err));
     VCH_TRY(load_log_key(l));
     start_clock(l);
     return VCH_OK;

@@ -24,6 +24,15 @@ vch_rc nd_alive(const vch_ledger_t *l, vch_err_t *err)
                     "close it and open it again; what was acknowledged is safe");
 }
 
+vch_rc nd_may_go_on(const vch_ledger_t *l, vch_err_t *err)
+{
+    if (!l->restored) return VCH_OK;
+    return vch_hint(
+        err,
+        vch_fail(err, VCH_ERR_CONFLICT, "the ledger was restored from a backup, and its log may have gone on since"),
+        "catch up first: vouch log mirror URL; or restore it under a new name: vouch backup restore --new-origin");
+}
+
 uint64_t nd_now(vch_ledger_t *l) { return l->port->clock->wall_ms(l->port); }
 
 /* The wall clock may not run away from the boot clock: a grant would expire,
@@ -210,7 +219,7 @@ vch_rc nd_close_block(vch_ledger_t *l, vch_err_t *err)
 {
     group_t g = {.l = l};
     vch_buf_init(&g.commit, 4096);
-    vch_rc rc = close_open(&g, err);
+    vch_rc rc = l->restored ? VCH_OK : close_open(&g, err);
     group_free(&g);
     return rc;
 }
@@ -365,6 +374,7 @@ static vch_rc batch_begin(group_t *g, vch_err_t *err)
 {
     vch_ledger_t *l = g->l;
     VCH_TRY(check_writable(l, err));
+    VCH_TRY(nd_may_go_on(l, err));
     VCH_TRY(check_clock(l, err));
     VCH_TRY(check_room(l, err));
     VCH_TRY(nd_enter(l, err));
@@ -634,6 +644,7 @@ static vch_rc sign_head(vch_ledger_t *l, uint64_t size, vch_buf_t *head, vch_err
     if (!l->log_key)
         return vch_hint(err, vch_fail(err, VCH_ERR_KEY, "keys/log.pem can't be used, so no checkpoint can be signed"),
                         "vouch check says what is wrong with it");
+    VCH_TRY(nd_may_go_on(l, err));
     vch_buf_clear(head);
     VCH_TRY(nd_checkpoint_text(head, l->log, l->origin, l->log_key, size, err));
     VCH_TRY(vch_log_publish(l->log, size, vch_buf_slice(head), err));

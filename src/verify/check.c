@@ -219,7 +219,7 @@ static vch_rc check_item(verify_t *v, const vfy_item_t *it)
     vch_slice_t origin; /* genesis says which log this network lives on */
     if (vch_cbor_check(it->value) != VCH_OK || vch_field_bytes(it->value, VCH_F_GENESIS_ORIGIN, &origin) != VCH_OK)
         return vfy_stop(v, VCH_V_F_STATE, "the genesis in the state is malformed");
-    if (vch_slice_eq(origin, v->checkpoint[0].text.origin)) return VCH_OK;
+    if (vch_origin_goes_on(v->checkpoint[0].text.origin, origin)) return VCH_OK;
     return vfy_stop(v, VCH_V_F_NETWORK, "the network lives on the log \"%s\", the checkpoints are of \"%s\"",
                     vfy_name(origin).s, vfy_name(v->checkpoint[0].text.origin).s);
 }

@@ -4,76 +4,14 @@ what must be refused and leave nothing behind, the texts made from the table.
 
 usage: cli_test.py VOUCH"""
 
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
-import traceback
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SCRATCH = tempfile.mkdtemp(prefix="vch-cli-")
-os.chmod(SCRATCH, 0o755)
-VOUCH = os.path.join(SCRATCH, "vouch")
-shutil.copy(sys.argv[1], VOUCH)
-LEDGER = os.path.join(SCRATCH, "ledger")
-RESEARCH = "https://w3id.org/dpv#ScientificResearch"
-MARKETING = "https://w3id.org/dpv#Marketing"
-TRAINING = "https://w3id.org/dpv/ai#ModelTraining"
-ENV = {**os.environ, "LC_ALL": "C.UTF-8"}
-for name in ("VOUCH_DIR", "VOUCH_AS"):
-    ENV.pop(name, None)
-covered = set()
-
-
-def vouch(*args, ledger=LEDGER, env=None, stdin=None, **more):
-    return subprocess.run([VOUCH, "-C", ledger, *args], capture_output=True, text=True, env={**ENV, **(env or {})},
-                          stdin=stdin or subprocess.DEVNULL, timeout=120, **more)
-
-
-def expect(code, *args, **more):
-    done = vouch(*args, **more)
-    assert done.returncode == code, f"vouch {' '.join(args)}: {done.returncode}, not {code}: {done.stdout} {done.stderr}"
-    return done
-
-
-def ask(*args, code=0, **more):
-    """Runs a command with --json and returns what it said."""
-    covered.add(" ".join(args[:2]))
-    done = expect(code, "--json", *args, **more)
-    assert not done.stderr, f"vouch {' '.join(args)} --json: messages on stderr: {done.stderr}"
-    return json.loads(done.stdout)
-
-
-def error_of(code, name, *args, **more):
-    done = expect(code, "--json", *args, **more)
-    error = json.loads(done.stderr)["error"]
-    assert error["name"] == name and error["exit"] == code and error["text"], error
-    return error
-
-
-def path(name, text=None):
-    at = os.path.join(SCRATCH, name)
-    if text is not None:
-        with open(at, "w") as file:
-            file.write(text)
-    return at
-
-
-def tree(folder):
-    """Every file with its contents."""
-    found = {}
-    for at, _, names in os.walk(folder):
-        for name in names:
-            with open(os.path.join(at, name), "rb") as file:
-                found[os.path.relpath(os.path.join(at, name), folder)] = hashlib.sha256(file.read()).hexdigest()
-    return found
-
-
-def entries():
-    return json.loads(vouch("--json", "status").stdout)["entries"]
+from harness import (ENV, LEDGER, MARKETING, RESEARCH, ROOT, SCRATCH, TRAINING, VOUCH, ask, covered, entries, error_of, expect,
+                     path, run, tree, vouch)
 
 
 def copy(name):
@@ -370,6 +308,12 @@ def a_full_disk_under_stdout_is_noticed():
     assert done.returncode == 1 and b"stdout" in done.stderr, done
 
 
+def a_backup_and_back():
+    at, back = path("backup"), path("back")
+    assert ask("backup", "make", at)["entries"] == entries() and ask("backup", "check", at)["good"] is True
+    assert ask("backup", "restore", at, back)["entries"] == entries(back)
+
+
 def texts_are_those_of_the_table():
     for args, name in ((["help", "--man"], "docs/man/vouch.1"), (["completion"], "completions/vouch.bash")):
         with open(os.path.join(ROOT, name)) as file:
@@ -402,23 +346,10 @@ def completion_offers_what_the_table_has():
     assert complete("dataset", "nothing-like-it") == []
 
 
-def main():
-    failed = 0
-    helpers = ("main", "entries")
-    tests = [f for name, f in globals().items() if callable(f) and name not in helpers and
-             f.__code__.co_argcount == 0 and not f.__code__.co_flags & 0x04]  # 0x04: takes *args
-    for test in tests:
-        try:
-            test()
-            print(f"ok - {test.__name__.replace('_', ' ')}", flush=True)
-        except Exception:
-            failed += 1
-            traceback.print_exc()
-            print(f"not ok - {test.__name__.replace('_', ' ')}", flush=True)
-    subprocess.run(["chmod", "-R", "u+w", SCRATCH])
-    shutil.rmtree(SCRATCH, ignore_errors=True)
-    return 1 if failed else 0
+def is_test(f):
+    """Defined here and without arguments."""
+    return callable(f) and f.__module__ == __name__ and f.__code__.co_argcount == 0 and not f.__code__.co_flags & 0x04
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run([f for name, f in list(globals().items()) if name != "is_test" and is_test(f)]))

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Backups. */
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "vouchsafe/ops.h"
+
+static void put_backup(cli_json_t *j, const char *dir, const vch_backup_t *b)
+{
+    cj_text(j, "backup", dir);
+    cj_number(j, "entries", b->size);
+    cj_time(j, "newest block", b->time.ms);
+    cj_number(j, "files", b->files);
+    cj_number(j, "bytes", b->bytes);
+}
+
+static vch_rc show_backup(cli_t *cli, const char *dir, const vch_backup_t *b)
+{
+    cli_json_t j;
+    cj_begin(&j);
+    cj_open(&j, NULL, '{');
+    put_backup(&j, dir, b);
+    cj_number(&j, "copied", b->copied);
+    cj_number(&j, "copied bytes", b->copied_bytes);
+    cj_close(&j, '}');
+    return cj_show(cli, &j);
+}
+
+vch_rc cli_backup_make(cli_t *cli)
+{
+    vch_backup_t sum;
+    bool keys = cli_get(cli, "keys") != NULL;
+    VCH_TRY(vch_backup_make(cli->l, cli->arg[0], keys, NULL, NULL, &sum, &cli->err));
+    if (keys)
+        cli_say(cli, "vouch: the backup holds private keys; whoever can read it can sign as you");
+    else
+        cli_say(cli, "vouch: private keys are not in it; keep keys/ elsewhere, or say --keys");
+    return show_backup(cli, cli->arg[0], &sum);
+}
+
+static void put_finding(void *ctx, const vch_finding_t *f)
+{
+    cli_json_t *j = ctx;
+    cj_open(j, NULL, '{');
+    cj_text(j, "file", f->file ? f->file : "");
+    cj_text(j, "text", f->text ? f->text : "");
+    cj_close(j, '}');
+}
+
+vch_rc cli_backup_check(cli_t *cli)
+{
+    vch_backup_t sum = {0};
+    cli_json_t findings, j;
+    cj_begin(&findings);
+    cj_open(&findings, NULL, '[');
+    vch_rc rc = vch_backup_check(cli->arg[0], put_finding, &findings, &sum, &cli->err);
+    cj_close(&findings, ']');
+    if (rc != VCH_OK && rc != VCH_ERR_CORRUPT) {
+        cj_free(&findings);
+        return rc;
+    }
+    cj_begin(&j);
+    cj_open(&j, NULL, '{');
+    cj_bool(&j, "good", rc == VCH_OK);
+    put_backup(&j, cli->arg[0], &sum);
+    if (rc != VCH_OK || cli->json) cj_raw(&j, "list", vch_buf_slice(&findings.b));
+    cj_close(&j, '}');
+    if (j.rc == VCH_OK) j.rc = findings.rc;
+    cj_free(&findings);
+    vch_rc shown = cj_show(cli, &j);
+    return rc != VCH_OK ? rc : shown;
+}
+
+vch_rc cli_backup_restore(cli_t *cli)
+{
+    vch_backup_t sum;
+    const char *origin = cli_get(cli, "new-origin");
+    VCH_TRY(vch_backup_restore(cli->arg[0], cli->arg[1], origin, &sum, &cli->err));
+    if (origin)
+        cli_say(cli, "vouch: it goes on as %s under a fresh key; give others the new line of trust.policy", origin);
+    else
+        cli_say(cli, "vouch: it can be read; before it writes it must catch up: vouch -C %s log mirror URL", cli->arg[1]);
+    return show_backup(cli, cli->arg[1], &sum);
+}

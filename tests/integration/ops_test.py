@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running a ledger: backups, restoring them, mirrors, the doctor.
+
+usage: ops_test.py VOUCH"""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+from harness import LEDGER, RESEARCH, SCRATCH, TRAINING, ask, entries, error_of, expect, flip, path, run, tree, vouch
+
+ROWS = "\n".join(["person,a,label"] + [f"p{i},{i}.5,{i % 2}" for i in range(50)]) + "\n"
+BACKUP, RESTORED = os.path.join(SCRATCH, "backup"), os.path.join(SCRATCH, "restored")
+
+
+def terms(n):
+    """Another transaction: a party more."""
+    ask("id", "new", f"team-{n}")
+    return ask("party", "add", f"team-{n}", "--role", "user", "--as", "clinic")
+
+
+def small_ledger():
+    ask("init", LEDGER, "--operator", "clinic", "--origin", "clinic.example/ledger")
+    csv = path("rows.csv", ROWS)
+    ask("dataset", "create", "d1", "--header", csv, "--subject-col", "person", "--label-col", "label", "--as", "clinic")
+    ask("dataset", "add", "d1", csv, "--as", "clinic")
+    terms(1)
+
+
+# ---- backups -----------------------------------------------------------------
+
+
+def a_backup_is_made_checked_and_made_again():
+    small_ledger()
+    made = ask("backup", "make", BACKUP)
+    assert made["entries"] == entries() and made["copied"] > 0
+    assert not os.path.exists(os.path.join(BACKUP, "keys")), "private keys went along unasked"
+    assert ask("backup", "check", BACKUP)["good"] is True
+    assert ask("backup", "make", BACKUP)["copied"] == 0
+    terms(2)
+    again = ask("backup", "make", BACKUP)
+    assert again["entries"] == entries() and again["copied"] < made["copied"]
+    assert ask("backup", "check", BACKUP)["good"] is True
+
+
+def a_backup_made_while_others_write_is_whole():
+    stop, at, wrong = threading.Event(), os.path.join(SCRATCH, "busy"), []
+
+    def write():
+        n = 100
+        while not stop.is_set():
+            n += 1
+            done = vouch("id", "new", f"team-{n}"), vouch("party", "add", f"team-{n}", "--role", "user", "--as", "clinic")
+            wrong.extend(d.stderr for d in done if d.returncode)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        sizes = []
+        for _ in range(5):
+            sizes.append(ask("backup", "make", at)["entries"])
+            assert ask("backup", "check", at)["good"] is True
+    finally:
+        stop.set()
+        writer.join()
+    assert not wrong and sizes == sorted(sizes) and sizes[-1] > sizes[0], (wrong, sizes)
+
+
+def any_flipped_file_of_a_backup_is_named():
+    for name, _ in sorted(tree(BACKUP).items()):
+        at = os.path.join(BACKUP, name)
+        size = os.path.getsize(at)
+        if size == 0:
+            continue
+        flip(at, size // 2)
+        done = vouch("backup", "check", BACKUP)
+        assert done.returncode == 8 and name in done.stdout + done.stderr, (name, done)
+        flip(at, size // 2)
+    assert ask("backup", "check", BACKUP)["good"] is True
+
+
+def a_missing_or_longer_file_is_named():
+    victim = os.path.join(BACKUP, "trust.policy")
+    os.rename(victim, victim + ".away")
+    assert "trust.policy" in vouch("backup", "check", BACKUP).stdout
+    os.rename(victim + ".away", victim)
+    with open(victim, "ab") as file:
+        file.write(b"\n")
+    assert "trust.policy" in vouch("backup", "check", BACKUP).stdout
+    assert ask("backup", "make", BACKUP)["copied"] >= 1, "what differs is copied again"
+    assert ask("backup", "make", BACKUP)["copied"] == 0
+    assert ask("backup", "check", BACKUP)["good"] is True
+
+
+def a_backup_that_was_cut_off_says_so_and_goes_on():
+    at = os.path.join(SCRATCH, "cut")
+    shutil.copytree(BACKUP, at)
+    os.remove(os.path.join(at, "BACKUP"))
+    assert "cut off" in error_of(6, "ERR_NOT_FOUND", "backup", "check", at)["hint"]
+    error_of(6, "ERR_NOT_FOUND", "backup", "restore", at, os.path.join(SCRATCH, "nowhere"))
+    assert ask("backup", "make", at)["copied"] < 5
+    assert ask("backup", "check", at)["good"] is True
+
+
+def a_folder_with_something_else_is_left_alone():
+    error_of(7, "ERR_CONFLICT", "backup", "make", LEDGER)
+    other = os.path.join(SCRATCH, "other")
+    ask("init", other, "--operator", "clinic")
+    expect(0, "backup", "make", os.path.join(SCRATCH, "of-other"), ledger=other)
+    before = tree(os.path.join(SCRATCH, "of-other"))
+    error_of(7, "ERR_CONFLICT", "backup", "make", os.path.join(SCRATCH, "of-other"))
+    assert tree(os.path.join(SCRATCH, "of-other")) == before
+    error_of(7, "ERR_CONFLICT", "backup", "restore", BACKUP, other)
+
+
+# ---- restoring ------------------------------------------------------------------
+
+
+def a_restored_ledger_reads_the_same_and_refuses_to_write():
+    terms(3)
+    ask("backup", "make", BACKUP, "--keys")
+    size = entries()
+    ask("backup", "restore", BACKUP, RESTORED)
+    assert entries(RESTORED) == size
+    for what in (["party", "list"], ["dataset", "versions", "d1"], ["log", "export"]):
+        assert vouch("--json", *what, ledger=RESTORED).stdout == vouch("--json", *what).stdout
+    assert vouch("dataset", "check", "d1", ledger=RESTORED).returncode == 0
+    assert vouch("check", "--full", ledger=RESTORED).returncode == 0
+    error_of(7, "ERR_CONFLICT", "dataset", "add", "d1", path("rows.csv"), "--as", "clinic", ledger=RESTORED)
+    with open(os.path.join(LEDGER, "log", "head"), "rb") as a, open(os.path.join(RESTORED, "log", "head"), "rb") as b:
+        assert a.read() == b.read(), "a restored log signed something"
+
+
+def a_restored_ledger_may_go_on_under_a_new_name():
+    at, bundle = os.path.join(SCRATCH, "renamed"), path("row.bundle")
+    for wrong in ("other.example/ledger/restored-1", "clinic.example/ledger", "clinic.example/ledger/restored-", "x y"):
+        error_of(2, "ERR_USAGE", "backup", "restore", BACKUP, at, "--new-origin", wrong)
+    assert not os.path.exists(at)
+    name = "clinic.example/ledger/restored-1"
+    ask("backup", "restore", BACKUP, at, "--new-origin", name)
+    assert ask("status", ledger=at)["origin"] == name
+    size = entries(at)
+    expect(0, "id", "new", "team-9", ledger=at)
+    expect(0, "party", "add", "team-9", "--role", "user", "--as", "clinic", ledger=at)
+    expect(5, "access", "request", "d1", "--purpose", RESEARCH, "--processing", TRAINING, "--as", "team-9", ledger=at)
+    assert entries(at) > size and vouch("check", "--full", ledger=at).returncode == 0
+    grant = ask("access", "list", ledger=at)[0]["id"]
+    expect(0, "bundle", "make", "access", grant, "-o", bundle, ledger=at)
+    assert vouch("verify", bundle, "--trust", os.path.join(at, "trust.policy")).returncode == 0
+    old = vouch("verify", bundle, "--trust", os.path.join(LEDGER, "trust.policy"))
+    assert old.returncode in (3, 4), "who trusts the old name must not believe the new one unasked"
+
+
+def a_damaged_backup_restores_nothing_that_opens():
+    bad, at = os.path.join(SCRATCH, "bad"), os.path.join(SCRATCH, "from-bad")
+    shutil.copytree(BACKUP, bad)
+    segment = os.path.join(bad, "log", "seg", "0" * 20 + ".seg")
+    flip(segment, os.path.getsize(segment) // 2)
+    assert vouch("backup", "restore", bad, at).returncode == 8
+    assert not os.path.exists(os.path.join(at, "FORMAT"))
+    flip(segment, os.path.getsize(segment) // 2)
+    expect(0, "backup", "restore", bad, at)
+    assert vouch("check", ledger=at).returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(run([a_backup_is_made_checked_and_made_again, a_backup_made_while_others_write_is_whole,
+                  any_flipped_file_of_a_backup_is_named, a_missing_or_longer_file_is_named,
+                  a_backup_that_was_cut_off_says_so_and_goes_on, a_folder_with_something_else_is_left_alone,
+                  a_restored_ledger_reads_the_same_and_refuses_to_write, a_restored_ledger_may_go_on_under_a_new_name,
+                  a_damaged_backup_restores_nothing_that_opens]))
