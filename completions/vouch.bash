@@ -16,7 +16,7 @@ _vouch() {
         return
     fi
     case "$noun $verb" in
-    ' ') words='init status check verify id party wallet dataset terms consent access run model deployment decision bundle log state config backup completion help version ' ;;
+    ' ') words='init status check doctor verify id party wallet dataset terms consent access run model deployment decision bundle log state config backup completion help version ' ;;
     'id ') words='new list show ' ;;
     'party ') words='add list show rotate revoke ' ;;
     'wallet ') words='new list show keys ' ;;

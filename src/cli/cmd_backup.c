@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Backups. */
+/* Backups, and the doctor. */
 #include <stdio.h>
 
 #include "cli/cli.h"
@@ -81,4 +81,50 @@ vch_rc cli_backup_restore(cli_t *cli)
     else
         cli_say(cli, "vouch: it can be read; before it writes it must catch up: vouch -C %s log mirror URL", cli->arg[1]);
     return show_backup(cli, cli->arg[1], &sum);
+}
+
+/* ---- the doctor ------------------------------------------------------------------ */
+
+static const char *const health_name[] = {"good", "warning", "bad"};
+
+static void put_symptom(void *ctx, const vch_symptom_t *s)
+{
+    cli_json_t *j = ctx;
+    cj_open(j, NULL, '{');
+    cj_text(j, "what", s->what);
+    cj_text(j, "health", health_name[s->health]);
+    cj_text(j, "text", s->text);
+    cj_text(j, "fix", s->fix);
+    cj_close(j, '}');
+}
+
+static void print_symptom(void *ctx, const vch_symptom_t *s)
+{
+    const cli_t *cli = ctx;
+    (void)printf("%s %-12s %s\n", s->health == VCH_WORRYING ? "!" : cli_mark(cli, s->health == VCH_HEALTHY), s->what,
+                 s->text);
+    if (*s->fix) (void)printf("%15s-> %s\n", "", s->fix);
+}
+
+vch_rc cli_doctor(cli_t *cli)
+{
+    vch_health_t worst = VCH_HEALTHY;
+    cli_json_t symptoms, j;
+    cj_begin(&symptoms);
+    cj_open(&symptoms, NULL, '[');
+    vch_rc rc = cli->json ? vch_doctor(cli->dir, put_symptom, &symptoms, &worst, &cli->err)
+                          : vch_doctor(cli->dir, print_symptom, cli, &worst, &cli->err);
+    cj_close(&symptoms, ']');
+    if (rc == VCH_OK && cli->json) {
+        cj_begin(&j);
+        cj_open(&j, NULL, '{');
+        cj_text(&j, "health", health_name[worst]);
+        cj_raw(&j, "list", vch_buf_slice(&symptoms.b));
+        cj_close(&j, '}');
+        if (j.rc == VCH_OK) j.rc = symptoms.rc;
+        rc = cj_show(cli, &j);
+    }
+    cj_free(&symptoms);
+    if (rc == VCH_OK && worst == VCH_BROKEN) cli->exit = 1;
+    return rc;
 }

@@ -61,6 +61,8 @@ const cli_command_t cli_commands[] = {
      OPTIONS{{"full", NULL, "every signature and every row too", 0, false},
              {"repair", NULL, "rebuild what is derived", 0, false},
              {0}}},
+    {"doctor", NULL, "", "look at disk, clock, permissions, keys and checkpoints, and say what to do", 0, 0, 0,
+     cli_doctor, NULL},
     {"verify", NULL, "FILE", "judge a bundle offline: exit 0 verified, 3 false, 4 inconclusive", 1, 1, 0, cli_verify,
      OPTIONS{{"trust", "POLICY", "the file that says which logs and witnesses to believe", 0, false},
              {"as-of", "TIME", "the newest checkpoint must not be older, e.g. 2027-12-31", 0, false},

@@ -29,6 +29,7 @@ typedef enum { VCH_LOCK_SHARED, VCH_LOCK_EXCLUSIVE } vch_lock_t;
 typedef struct {
     uint64_t size;
     bool is_dir;
+    unsigned mode; /* permission bits; 0600 or 0700 in the simulation */
 } vch_stat_t;
 
 /* Called once per name (not "." or ".."), in byte order of the names; a

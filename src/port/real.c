@@ -234,7 +234,9 @@ static vch_rc real_stat(vch_port_t *port, const char *path, vch_stat_t *ret)
     (void)port;
     struct stat st;
     VCH_TRY(rc_of(stat(path, &st)));
-    *ret = (vch_stat_t){.size = S_ISDIR(st.st_mode) ? 0 : (uint64_t)st.st_size, .is_dir = S_ISDIR(st.st_mode)};
+    *ret = (vch_stat_t){.size = S_ISDIR(st.st_mode) ? 0 : (uint64_t)st.st_size,
+                        .is_dir = S_ISDIR(st.st_mode),
+                        .mode = (unsigned)st.st_mode & 07777u};
     return VCH_OK;
 }
 

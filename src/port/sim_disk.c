@@ -497,7 +497,8 @@ static vch_rc sim_stat(vch_port_t *port, const char *path, vch_stat_t *ret)
     vch_rc rc = admit(s);
     sim_node_t *node = rc == VCH_OK ? vch__disk_find(s, path) : NULL;
     if (rc == VCH_OK && !node) rc = VCH_ERR_NOT_FOUND;
-    if (rc == VCH_OK) *ret = (vch_stat_t){.size = node->now.size, .is_dir = node->is_dir};
+    if (rc == VCH_OK)
+        *ret = (vch_stat_t){.size = node->now.size, .is_dir = node->is_dir, .mode = node->is_dir ? 0700 : 0600};
     return vch__sim_leave(s, rc);
 }
 

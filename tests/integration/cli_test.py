@@ -312,6 +312,7 @@ def a_backup_and_back():
     at, back = path("backup"), path("back")
     assert ask("backup", "make", at)["entries"] == entries() and ask("backup", "check", at)["good"] is True
     assert ask("backup", "restore", at, back)["entries"] == entries(back)
+    assert ask("doctor")["list"]
 
 
 def texts_are_those_of_the_table():

@@ -5,7 +5,6 @@ usage: ops_test.py VOUCH"""
 
 import os
 import shutil
-import subprocess
 import sys
 import threading
 
@@ -165,9 +164,69 @@ def a_damaged_backup_restores_nothing_that_opens():
     assert vouch("check", ledger=at).returncode == 0
 
 
+# ---- the doctor --------------------------------------------------------------------
+
+
+def symptoms(ledger=None, code=None):
+    said = ask("doctor", ledger=ledger, code=code) if code is not None else ask("doctor", ledger=ledger)
+    found = {}
+    for s in said["list"]:
+        assert s["text"] and bool(s["fix"]) == (s["health"] != "good"), s
+        found.setdefault(s["what"], []).append(s)
+    return said["health"], found
+
+
+def worst(found, what):
+    order = ["good", "warning", "bad"]
+    return max((s["health"] for s in found[what]), key=order.index)
+
+
+def the_doctor_finds_a_sound_ledger_sound():
+    before = tree(LEDGER)
+    health, found = symptoms()
+    assert health == "warning" and worst(found, "witnesses") == "warning", found
+    for what in ("ledger", "permissions", "versions", "leftovers", "index", "keys", "checkpoint"):
+        assert worst(found, what) == "good", found[what]
+    assert tree(LEDGER) == before, "the doctor changed something"
+    assert "->" in expect(0, "doctor").stdout
+    error_of(6, "ERR_NOT_FOUND", "doctor", ledger=os.path.join(SCRATCH, "none"))
+
+
+def the_doctor_names_what_is_wrong():
+    sick = os.path.join(SCRATCH, "sick")
+    shutil.copytree(LEDGER, sick)
+
+    def after(change, what, health, undo):
+        change()
+        whole, found = symptoms(sick, 1 if health == "bad" else 0)
+        assert worst(found, what) == health and whole == health, (what, found)
+        undo()
+
+    pem, log = os.path.join(sick, "keys", "clinic.pem"), os.path.join(sick, "keys", "log.pem")
+    after(lambda: os.chmod(pem, 0o644), "permissions", "bad", lambda: os.chmod(pem, 0o600))
+    after(lambda: os.rename(log, log + ".away"), "keys", "bad", lambda: os.rename(log + ".away", log))
+    index = os.path.join(sick, "state", "data.mdb")
+    after(lambda: flip(index, 5000), "index", "warning", lambda: flip(index, 5000))
+    after(lambda: open(os.path.join(sick, "RESTORED"), "w").close(), "leftovers", "bad",
+          lambda: os.remove(os.path.join(sick, "RESTORED")))
+    os.makedirs(os.path.join(sick, "quarantine"), exist_ok=True)
+    after(lambda: open(os.path.join(sick, "quarantine", "x"), "w").close(), "leftovers", "warning",
+          lambda: os.remove(os.path.join(sick, "quarantine", "x")))
+    with open(os.path.join(sick, "vouch.conf")) as file:
+        conf = file.read()
+    after(lambda: path("sick/vouch.conf", conf.replace("min_free_mib = 256", "min_free_mib = 1000000000")), "disk", "bad",
+          lambda: path("sick/vouch.conf", conf))
+    after(lambda: path("sick/vouch.conf", "[none]\n"), "ledger", "bad", lambda: path("sick/vouch.conf", conf))
+    policy = os.path.join(sick, "trust.policy")
+    with open(policy) as file:
+        text = file.read()
+    after(lambda: path("sick/trust.policy", "nonsense\n"), "witnesses", "bad", lambda: path("sick/trust.policy", text))
+
+
 if __name__ == "__main__":
     sys.exit(run([a_backup_is_made_checked_and_made_again, a_backup_made_while_others_write_is_whole,
                   any_flipped_file_of_a_backup_is_named, a_missing_or_longer_file_is_named,
                   a_backup_that_was_cut_off_says_so_and_goes_on, a_folder_with_something_else_is_left_alone,
                   a_restored_ledger_reads_the_same_and_refuses_to_write, a_restored_ledger_may_go_on_under_a_new_name,
-                  a_damaged_backup_restores_nothing_that_opens]))
+                  a_damaged_backup_restores_nothing_that_opens, the_doctor_finds_a_sound_ledger_sound,
+                  the_doctor_names_what_is_wrong]))
