@@ -78,6 +78,7 @@ int main(int argc, char **argv)
     printf("%-46s %12s %12s %-12s %-22s %8s\n", "what", "ours", "peer", "unit", "peer", "ratio");
     if (wanted(argc, argv, "hash")) bench_hash();
     if (wanted(argc, argv, "log")) bench_log(dir);
+    if (wanted(argc, argv, "peers")) bench_peers(dir);
     if (wanted(argc, argv, "one")) bench_one(dir);
     if (wanted(argc, argv, "signed")) bench_signed();
     if (wanted(argc, argv, "consents")) bench_consents();
