@@ -27,7 +27,7 @@ typedef struct {
     vch_slice_t query; /* undecoded, without '?' */
     vch_slice_t authorization, content_type;
     vch_slice_t body;
-    bool local;             /* came over a unix socket or the loopback */
+    bool local;             /* came over a unix socket or the loopback, for this machine and no proxy's client */
     bool has_peer;          /* the TLS handshake proved possession of … */
     vch_keyid_t peer;       /* … the key with this id */
     uint64_t received_boot; /* boot clock, ms */
@@ -39,6 +39,7 @@ typedef struct {
     const char *cache;      /* Cache-Control, static text; NULL: no-store */
     unsigned retry_after_s; /* 0: no such header */
     bool gzip;              /* the body is gzip already */
+    const char *allow;      /* of a 405: "GET, HEAD", static text; NULL: no such header */
     vch_buf_t body;
 } http_response_t;
 
@@ -61,7 +62,7 @@ typedef struct {
     bool public_plain;              /* allow plain HTTP beyond the loopback (behind a proxy that speaks TLS) */
     size_t max_body;                /* bytes; 0: 1 MiB */
     size_t max_answer;              /* bytes of one answer; 0: 64 MiB */
-    unsigned connections;           /* 0: 1,024; more are closed at once */
+    unsigned connections;           /* 0: 1,024; one more takes the place of who has waited longest */
     uint64_t timeout_ms;            /* 0: 10,000; from a request's first byte to its last, and for idling */
     unsigned queue;                 /* 0: 4,096 */
     unsigned workers;               /* 0: 2 */
@@ -73,6 +74,7 @@ typedef struct http_server http_server_t;
 typedef struct {
     unsigned connections, waiting; /* now */
     uint64_t accepted, refused, requests, pushed_back, timed_out, malformed;
+    uint64_t beat_boot; /* boot clock, ms: when the wheel last turned, at least every second */
 } http_stats_t;
 
 /* Binds and starts; ERR_USAGE for plain HTTP beyond the loopback. */
@@ -80,6 +82,9 @@ VCH_MUST_USE vch_rc http_server_start(http_server_t **ret, const http_options_t 
 /* "127.0.0.1:43125": where it really listens (port 0 asks for any). */
 const char *http_server_address(const http_server_t *);
 void http_server_stats(const http_server_t *, http_stats_t *ret);
+/* From now on the limits max_body, connections, queue and timeout_ms of these
+ * options hold; the rest of them is not looked at. */
+void http_server_limits(http_server_t *, const http_options_t *);
 /* Certificate and key are read again for new connections. */
 VCH_MUST_USE vch_rc http_server_reload(http_server_t *, vch_err_t *);
 /* No new connections; requests under way are answered, at most wait_ms; then

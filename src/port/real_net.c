@@ -122,30 +122,32 @@ static int socket_for(const address_t *at)
 /* True when a socket file is there but nobody listens behind it: what a
  * killed process leaves behind.  The probe is of another kind than the
  * listener, so a living one refuses it (EPROTOTYPE) and never has to accept it. */
-static bool is_stale(const address_t *at)
+static bool is_stale(const struct sockaddr *at, socklen_t n)
 {
+    const struct sockaddr_un *un = (const struct sockaddr_un *)at;
     struct stat st;
-    if (at->a.any.sa_family != AF_UNIX || lstat(at->a.un.sun_path, &st) != 0 || !S_ISSOCK(st.st_mode)) return false;
+    if (at->sa_family != AF_UNIX || lstat(un->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode)) return false;
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return false;
-    bool stale = connect(fd, &at->a.any, at->n) < 0 && errno == ECONNREFUSED;
+    bool stale = connect(fd, at, n) < 0 && errno == ECONNREFUSED;
     close(fd);
     return stale;
 }
 
-static vch_rc bind_listen(int fd, const address_t *at)
+vch_rc vch__bind_listen(int fd, const struct sockaddr *at, socklen_t n, int backlog)
 {
-    bool is_unix = at->a.any.sa_family == AF_UNIX;
+    const struct sockaddr_un *un = (const struct sockaddr_un *)at;
+    bool is_unix = at->sa_family == AF_UNIX;
     if (is_unix && fchmod(fd, 0600) < 0) return net_rc(errno); /* the socket file inherits it */
-    int error = bind(fd, &at->a.any, at->n) < 0 ? errno : 0;
-    if (error == EADDRINUSE && is_stale(at)) {
-        (void)unlink(at->a.un.sun_path);
-        error = bind(fd, &at->a.any, at->n) < 0 ? errno : 0;
+    int error = bind(fd, at, n) < 0 ? errno : 0;
+    if (error == EADDRINUSE && is_stale(at, n)) {
+        (void)unlink(un->sun_path);
+        error = bind(fd, at, n) < 0 ? errno : 0;
     }
     if (error) return error == ENOENT ? VCH_ERR_NOT_FOUND : net_rc(error);
-    if (listen(fd, BACKLOG) == 0) return VCH_OK;
+    if (listen(fd, backlog) == 0) return VCH_OK;
     vch_rc rc = net_rc(errno);
-    if (is_unix) (void)unlink(at->a.un.sun_path);
+    if (is_unix) (void)unlink(un->sun_path);
     return rc;
 }
 
@@ -158,7 +160,7 @@ static vch_rc real_listen(vch_port_t *port, vch_conn_t **ret, const char *addres
     if (fd < 0) return net_rc(errno);
     vch_conn_t *conn;
     VCH_TRY(conn_new(&conn, fd));
-    vch_rc rc = bind_listen(fd, &at);
+    vch_rc rc = vch__bind_listen(fd, &at.a.any, at.n, BACKLOG);
     if (rc != VCH_OK) {
         close(fd);
         vch_free(conn);
