@@ -87,10 +87,11 @@ static double ours(void *p)
 
 static void run_peer(const ctx_t *c, const char *dir, int out)
 {
-    char clients[16], seconds[16];
+    char clients[16], seconds[16], log[600];
     snprintf(clients, sizeof clients, "%u", c->clients);
     snprintf(seconds, sizeof seconds, "%g", c->seconds);
-    if (dup2(out, STDOUT_FILENO) < 0) _exit(126);
+    snprintf(log, sizeof log, "%s/peer.log", c->dir); /* it is chatty; a failure leaves the folder to look at */
+    if (dup2(out, STDOUT_FILENO) < 0 || !freopen(log, "w", stderr)) _exit(126);
     execl(c->program, c->program, dir, clients, seconds, c->mode, (char *)NULL);
     _exit(127);
 }
