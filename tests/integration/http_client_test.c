@@ -158,7 +158,7 @@ static bool serve_one(peer_t *p)
         end = strstr(buffer, "\r\n\r\n");
         if (!end) continue;
         const char *length = value_of(buffer, "Content-Length: ");
-        need = (size_t)(end + 4 - buffer) + (length && length < end ? (size_t)atoi(length) : 0);
+        need = (size_t)(end + 4 - buffer) + (length && length < end ? strtoul(length, NULL, 10) : 0);
     }
     *end = 0;
     p->s->requests++;
