@@ -159,3 +159,15 @@ vch_rc vch_cose_sign(vch_buf_t *ret, const vch_signer_t *signer, vch_slice_t pay
     ret->n = before;
     return vch_fail(err, rc, "the entry can't be signed: %s", vch_rc_text(rc));
 }
+
+vch_rc vch_cose_draft(vch_buf_t *ret, vch_buf_t *ret_to_sign, const vch_pubkey_t *key, vch_slice_t payload,
+                      vch_err_t *err)
+{
+    static const uint8_t no_sig[VCH_SIG_LEN];
+    uint8_t header_bytes[HEADER_LEN];
+    vch_buf_t header = {header_bytes, 0, HEADER_LEN, HEADER_LEN};
+    vch_rc rc = put_protected(&header, key);
+    if (rc == VCH_OK) rc = vch_cose_to_sign(ret_to_sign, vch_buf_slice(&header), payload);
+    if (rc == VCH_OK) rc = put_cose(ret, vch_buf_slice(&header), payload, no_sig);
+    return rc == VCH_OK ? rc : vch_fail(err, rc, "the entry can't be drafted: %s", vch_rc_text(rc));
+}

@@ -82,6 +82,9 @@ VCH_MUST_USE vch_rc vch_cose_to_sign(vch_buf_t *ret, vch_slice_t protected_heade
 /* ERR_KEY when kid or alg are not this key's; ERR_SIGNATURE. */
 VCH_MUST_USE vch_rc vch_cose_verify(const vch_cose_t *, const vch_pubkey_t *, vch_err_t *);
 VCH_MUST_USE vch_rc vch_cose_sign(vch_buf_t *ret, const vch_signer_t *, vch_slice_t payload, vch_err_t *);
+/* The same with 64 zero bytes instead of the signature, and the bytes to sign. */
+VCH_MUST_USE vch_rc vch_cose_draft(vch_buf_t *ret, vch_buf_t *ret_to_sign, const vch_pubkey_t *, vch_slice_t payload,
+                                   vch_err_t *);
 /* SHA-256 of the Sig_structure: an entry's id, blind to the signature. */
 VCH_MUST_USE vch_rc vch_cose_id(const vch_cose_t *, vch_id_t *ret);
 

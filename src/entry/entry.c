@@ -200,22 +200,40 @@ static vch_rc put_payload(vch_buf_t *ret, const vch_entry_head_t *head, const vc
     return vch_cbor_uint(ret, n);
 }
 
-vch_rc vch_entry_sign(vch_buf_t *ret_entry, const vch_entry_head_t *head, const vch_slice_t *statements, size_t n,
-                      const vch_signer_t *signer, vch_err_t *err)
+static vch_rc make_payload(vch_buf_t *ret, const vch_entry_head_t *head, const vch_slice_t *statements, size_t n,
+                           vch_err_t *err)
 {
+    vch_arena_t scratch;
+    vch_hash_t root;
     if (n == 0 || n > VCH_TX_STATEMENTS_MAX)
         return vch_fail(err, VCH_ERR_LIMIT, "a transaction holds 1 to %u statements, not %zu", VCH_TX_STATEMENTS_MAX,
                         n);
-    vch_arena_t scratch;
     vch_arena_init(&scratch, n * sizeof(vch_hash_t) + 4096);
+    vch_rc rc = vch_statements_root(&root, statements, n, &scratch);
+    if (rc == VCH_OK) rc = put_payload(ret, head, &root, n);
+    vch_arena_free(&scratch);
+    return rc;
+}
+
+vch_rc vch_entry_sign(vch_buf_t *ret_entry, const vch_entry_head_t *head, const vch_slice_t *statements, size_t n,
+                      const vch_signer_t *signer, vch_err_t *err)
+{
     vch_buf_t payload;
     vch_buf_init(&payload, 256);
-    vch_hash_t root;
-    vch_rc rc = vch_statements_root(&root, statements, n, &scratch);
-    if (rc == VCH_OK) rc = put_payload(&payload, head, &root, n);
+    vch_rc rc = make_payload(&payload, head, statements, n, err);
     if (rc == VCH_OK) rc = vch_cose_sign(ret_entry, signer, vch_buf_slice(&payload), err);
     vch_buf_free(&payload);
-    vch_arena_free(&scratch);
+    return rc;
+}
+
+vch_rc vch_entry_draft(vch_buf_t *ret_entry, vch_buf_t *ret_to_sign, const vch_entry_head_t *head,
+                       const vch_slice_t *statements, size_t n, const vch_pubkey_t *key, vch_err_t *err)
+{
+    vch_buf_t payload;
+    vch_buf_init(&payload, 256);
+    vch_rc rc = make_payload(&payload, head, statements, n, err);
+    if (rc == VCH_OK) rc = vch_cose_draft(ret_entry, ret_to_sign, key, vch_buf_slice(&payload), err);
+    vch_buf_free(&payload);
     return rc;
 }
 

@@ -305,6 +305,10 @@ typedef struct {
 } vch_entry_head_t;
 VCH_MUST_USE vch_rc vch_entry_sign(vch_buf_t *ret_entry, const vch_entry_head_t *, const vch_slice_t *statements,
                                    size_t n, const vch_signer_t *, vch_err_t *);
+/* For a key that is elsewhere: the entry with 64 zero bytes where its
+ * signature will stand (they end it), and the bytes to sign. */
+VCH_MUST_USE vch_rc vch_entry_draft(vch_buf_t *ret_entry, vch_buf_t *ret_to_sign, const vch_entry_head_t *,
+                                    const vch_slice_t *statements, size_t n, const vch_pubkey_t *, vch_err_t *);
 
 typedef struct {
     vch_slice_t entry;

@@ -98,15 +98,23 @@ static vch_rc take_keys(const parser_t *p, vch_slice_t key, vch_slice_t value)
     return take_text(p, p->l->in->keys, sizeof p->l->in->keys, key, value);
 }
 
+static vch_rc take_read(const parser_t *p, vch_slice_t key, vch_slice_t value)
+{
+    static const char *const name[] = {"loopback", "parties", "public"};
+    for (unsigned i = 0; i < sizeof name / sizeof *name; i++)
+        if (is(value, name[i])) {
+            p->l->read = (vch_read_t)i;
+            return VCH_OK;
+        }
+    return bad_value(p, key, value, "loopback, parties or public");
+}
+
 static vch_rc take_setting(const parser_t *p, vch_slice_t key, vch_slice_t value)
 {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (is(p->section, numbers[i].section) && is(key, numbers[i].key))
             return take_number(p, &numbers[i], key, value);
-    if (is(p->section, "ledger") && is(key, "read")) {
-        bool good = is(value, "loopback") || is(value, "parties") || is(value, "public");
-        return good ? VCH_OK : bad_value(p, key, value, "loopback, parties or public");
-    }
+    if (is(p->section, "ledger") && is(key, "read")) return take_read(p, key, value);
     if (is(p->section, "identity") && is(key, "default"))
         return take_text(p, p->l->identity_default, sizeof p->l->identity_default, key, value);
     if (is(p->section, "identity") && is(key, "keys")) return take_keys(p, key, value);

@@ -74,6 +74,10 @@ void vch_key_tree_close(vch_key_tree_t *); /* NULL is fine */
 VCH_MUST_USE vch_rc vch_key_tree_path(vch_key_tree_t *, uint32_t subject, vch_keyid_t *ret_key, uint32_t *ret_first,
                                       vch_hash_t ret_path[VCH_PATH_HASHES_MAX], size_t *ret_n, vch_err_t *);
 
+/* That key id alone, from one record of the file. */
+VCH_MUST_USE vch_rc vch_subject_given_key(vch_ledger_t *, const vch_id_t *dataset, uint32_t subject,
+                                          vch_keyid_t *ret_key, vch_err_t *);
+
 /* dataset_add with extents of at most `extent_rows` rows, so that a test can
  * have many small ones. */
 VCH_MUST_USE vch_rc vch_dataset_add_split(vch_ledger_t *, const vch_signer_t *, const char *dataset,

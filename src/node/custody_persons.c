@@ -88,21 +88,49 @@ static vch_rc read_leaves(vch_key_tree_t *t, vch_err_t *err)
     return build_levels(t, err);
 }
 
-/* Ranges follow each other; each file says how many it holds. */
+/* The file with this subject's record, open.  Ranges follow each other; each
+ * file says how many it holds. */
+static vch_rc find_range(cfile_t *ret, vch_ledger_t *l, const char *dataset_hex, uint32_t subject, vch_err_t *err)
+{
+    for (uint32_t first = 0; first <= subject;) {
+        VCH_TRY(cf_open(ret, l, dataset_hex, CF_SUBJECTS, first, NULL, err));
+        if (ret->count && subject - first < ret->count) return VCH_OK;
+        vch_rc rc = ret->count ? VCH_OK : vch_fail(err, VCH_ERR_CORRUPT, "%s is empty", ret->name);
+        first += ret->count;
+        cf_close(ret);
+        VCH_TRY(rc);
+    }
+    return vch_fail(err, VCH_ERR_NOT_FOUND, "the dataset has no subject %u", subject);
+}
+
 static vch_rc open_range(vch_key_tree_t *t, uint32_t subject, vch_err_t *err)
 {
     if (t->open && subject >= t->file.number && subject - t->file.number < t->file.count) return VCH_OK;
     forget_range(t);
-    for (uint32_t first = 0; first <= subject;) {
-        VCH_TRY(cf_open(&t->file, t->l, t->ds.hex, CF_SUBJECTS, first, NULL, err));
-        t->open = true;
-        if (t->file.count == 0) return vch_fail(err, VCH_ERR_CORRUPT, "%s is empty", t->file.name);
-        if (subject - first < t->file.count) return read_leaves(t, err);
-        first += t->file.count;
-        cf_close(&t->file);
-        t->open = false;
-    }
-    return vch_fail(err, VCH_ERR_NOT_FOUND, "the dataset has no subject %u", subject);
+    VCH_TRY(find_range(&t->file, t->l, t->ds.hex, subject, err));
+    t->open = true;
+    return read_leaves(t, err);
+}
+
+static vch_rc given_key(cfile_t *file, uint32_t subject, vch_keyid_t *ret, vch_err_t *err)
+{
+    vch_slice_t record;
+    VCH_TRY(cf_get(file, subject - file->number, &record, NULL, NULL, err));
+    if (record.n < 33) return vch_fail(err, VCH_ERR_CORRUPT, "%s: a record is too short", file->name);
+    memcpy(ret->b, record.p, 32);
+    return VCH_OK;
+}
+
+vch_rc vch_subject_given_key(vch_ledger_t *l, const vch_id_t *dataset, uint32_t subject, vch_keyid_t *ret_key,
+                             vch_err_t *err)
+{
+    char hex[65];
+    cfile_t file;
+    vch_hex(hex, dataset->b, 32);
+    VCH_TRY(find_range(&file, l, hex, subject, err));
+    vch_rc rc = given_key(&file, subject, ret_key, err);
+    cf_close(&file);
+    return rc;
 }
 
 vch_rc vch_key_tree_open(vch_key_tree_t **ret, vch_ledger_t *l, const vch_id_t *dataset, vch_err_t *err)
@@ -129,7 +157,6 @@ void vch_key_tree_close(vch_key_tree_t *t)
 vch_rc vch_key_tree_path(vch_key_tree_t *t, uint32_t subject, vch_keyid_t *ret_key, uint32_t *ret_first,
                          vch_hash_t ret_path[VCH_PATH_HASHES_MAX], size_t *ret_n, vch_err_t *err)
 {
-    vch_slice_t record;
     if (subject >= t->ds.head.subjects)
         return vch_fail(err, VCH_ERR_NOT_FOUND, "the dataset has %u subjects: no %u", t->ds.head.subjects, subject);
     vch_rc rc = open_range(t, subject, err);
@@ -138,8 +165,7 @@ vch_rc vch_key_tree_path(vch_key_tree_t *t, uint32_t subject, vch_keyid_t *ret_k
         return rc;
     }
     size_t i = subject - t->file.number, count = 0;
-    VCH_TRY(cf_get(&t->file, (uint32_t)i, &record, NULL, NULL, err));
-    memcpy(ret_key->b, record.p, 32);
+    VCH_TRY(given_key(&t->file, subject, ret_key, err));
     for (unsigned level = 0; level + 1 < t->levels; level++, i /= 2)
         if ((i ^ 1) < t->n[level]) ret_path[count++] = t->level[level][i ^ 1];
     *ret_first = t->file.number;

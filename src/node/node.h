@@ -33,6 +33,9 @@
 
 typedef struct vch_inside vch_inside_t; /* node_int.h: queue, clock, object map */
 
+/* Who may read log, tiles, proofs and state over the network: [ledger] read. */
+typedef enum { VCH_READ_LOOPBACK, VCH_READ_PARTIES, VCH_READ_PUBLIC } vch_read_t;
+
 struct vch_ledger {
     vch_port_t *port;
     char dir[VCH_PATH_MAX];
@@ -46,6 +49,7 @@ struct vch_ledger {
     vch_signer_t *log_key; /* NULL when keys/log.pem can't be read: then no checkpoints */
     char origin[208];
     vch_hash_t network;
+    vch_read_t read;
     bool kv_in_memory, poisoned;
     bool restored;             /* from a backup, not caught up: read, don't write */
     bool wrote;                /* appended since the last checkpoint */
@@ -73,6 +77,11 @@ VCH_MUST_USE vch_rc vch_ledger_settle(vch_ledger_t *, vch_err_t *);
  * fresh salts, the signer's next sequence number; durable on return. */
 VCH_MUST_USE vch_rc vch_ledger_write(vch_ledger_t *, const vch_signer_t *, vch_kind_t, const vch_slice_t *fields,
                                      size_t n, vch_receipt_t *ret, vch_err_t *);
+
+/* vch_submit with a text and a hint for each: ret_err[i].rc is VCH_OK where it
+ * was accepted.  The result says only whether all could be tried. */
+VCH_MUST_USE vch_rc vch_submit_each(vch_ledger_t *, const uint8_t *const *tx, const size_t *tx_n, size_t n,
+                                    vch_receipt_t *ret, vch_err_t *ret_err, vch_err_t *);
 
 /* "dir/…" */
 VCH_PRINTF(3, 4)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What there is, as JSON: lists, single entries, state values, proofs. */
 #include "node/node_int.h"
+#include "node/service.h"
 
 #include "codec/text.h"
 #include "entry/note.h"
@@ -17,6 +18,7 @@ typedef struct {
     vch_log_entry_t entry;
     size_t items;
     vch_id_t of;
+    bool bare; /* an entry without its statements */
     vch_err_t *err;
 } query_t;
 
@@ -467,22 +469,33 @@ static vch_rc told(vch_ledger_t *l, vch_rc rc, vch_err_t *why, vch_err_t *err)
     return rc;
 }
 
-vch_rc vch_query(vch_ledger_t *l, const char *what, const char *of, vch_text_t *ret_json, vch_err_t *err)
+vch_rc vch_query_into(vch_ledger_t *l, const char *what, const char *of, vch_buf_t *ret, vch_err_t *err)
 {
-    vch_buf_t b;
     vch_arena_t arena;
     vch_err_t why = {0};
-    query_t q = {.l = l, .b = &b, .arena = &arena, .err = &why};
+    query_t q = {.l = l, .b = ret, .arena = &arena, .err = &why};
     VCH_TRY(vch_ledger_read_begin(l, err));
-    vch_buf_init(&b, TEXT_MAX);
     vch_arena_init(&arena, 32u << 20);
     vch_rc rc = query(&q, what, of);
-    if (rc == VCH_OK) rc = vch_text_take(ret_json, &b);
     vch_arena_free(&arena);
-    vch_buf_free(&b);
     rc = told(l, rc, &why, err);
     vch_ledger_read_end(l);
     return rc;
+}
+
+static vch_rc take_text(vch_rc rc, vch_buf_t *b, vch_text_t *ret, vch_err_t *err)
+{
+    if (rc == VCH_OK && vch_text_take(ret, b) != VCH_OK) rc = vch_fail(err, VCH_ERR_MEMORY, "out of memory");
+    vch_buf_free(b);
+    return rc;
+}
+
+vch_rc vch_query(vch_ledger_t *l, const char *what, const char *of, vch_text_t *ret_json, vch_err_t *err)
+{
+    vch_buf_t b;
+    vch_buf_init(&b, TEXT_MAX);
+    vch_rc rc = vch_query_into(l, what, of, &b, err);
+    return take_text(rc, &b, ret_json, err);
 }
 
 /* ---- one entry ---------------------------------------------------------------------------------------------- */
@@ -533,6 +546,7 @@ static vch_rc show_signed(query_t *q)
         VCH_TRY(nd_put_time(q->b, "not after", e.not_after));
     }
     VCH_TRY(put_id(q, "statements root", e.root.b));
+    if (q->bare) return put_uint(q, "count", q->entry.record.count);
     VCH_TRY(vch_buf_printf(q->b, ",\"statements\":["));
     for (uint32_t i = 0; i < q->entry.record.count; i++) VCH_TRY(show_statement(q, i, &e.id));
     return vch_buf_u8(q->b, ']');
@@ -581,22 +595,26 @@ static vch_rc show_entry(query_t *q, uint64_t index)
     return vch_buf_u8(q->b, '}');
 }
 
-vch_rc vch_entry_show(vch_ledger_t *l, uint64_t index, vch_text_t *ret_json, vch_err_t *err)
+vch_rc vch_entry_into(vch_ledger_t *l, uint64_t index, bool statements, vch_buf_t *ret, vch_err_t *err)
 {
-    vch_buf_t b;
     vch_arena_t arena;
     vch_err_t why = {0};
-    query_t q = {.l = l, .b = &b, .arena = &arena, .err = &why};
+    query_t q = {.l = l, .b = ret, .arena = &arena, .bare = !statements, .err = &why};
     VCH_TRY(vch_ledger_read_begin(l, err));
-    vch_buf_init(&b, TEXT_MAX);
     vch_arena_init(&arena, 64u << 20);
     vch_rc rc = show_entry(&q, index);
-    if (rc == VCH_OK) rc = vch_text_take(ret_json, &b);
     vch_arena_free(&arena);
-    vch_buf_free(&b);
     rc = told(l, rc, &why, err);
     vch_ledger_read_end(l);
     return rc;
+}
+
+vch_rc vch_entry_show(vch_ledger_t *l, uint64_t index, vch_text_t *ret_json, vch_err_t *err)
+{
+    vch_buf_t b;
+    vch_buf_init(&b, TEXT_MAX);
+    vch_rc rc = vch_entry_into(l, index, true, &b, err);
+    return take_text(rc, &b, ret_json, err);
 }
 
 /* ---- state values and proofs ------------------------------------------------------------------------------------ */
@@ -640,23 +658,27 @@ static vch_rc show_state(vch_ledger_t *l, vch_slice_t key, vch_smt_proof_t *proo
     return rc;
 }
 
-vch_rc vch_state_show(vch_ledger_t *l, const uint8_t *key, size_t key_n, vch_text_t *ret_json, vch_err_t *err)
+vch_rc vch_state_into(vch_ledger_t *l, vch_slice_t key, vch_buf_t *ret, vch_err_t *err)
 {
-    vch_buf_t b;
     vch_err_t why = {0};
     vch_smt_proof_t *proof = vch_alloc(sizeof *proof);
     if (!proof) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
     vch_rc rc = vch_ledger_settle(l, err);
     if (rc == VCH_OK) {
-        vch_buf_init(&b, 256u << 20);
-        rc = show_state(l, vch_slice(key, key_n), proof, &b, &why);
-        if (rc == VCH_OK) rc = vch_text_take(ret_json, &b);
-        vch_buf_free(&b);
+        rc = show_state(l, key, proof, ret, &why);
         rc = told(l, rc, &why, err);
         vch_ledger_read_end(l);
     }
     vch_free(proof);
     return rc;
+}
+
+vch_rc vch_state_show(vch_ledger_t *l, const uint8_t *key, size_t key_n, vch_text_t *ret_json, vch_err_t *err)
+{
+    vch_buf_t b;
+    vch_buf_init(&b, 256u << 20);
+    vch_rc rc = vch_state_into(l, vch_slice(key, key_n), &b, err);
+    return take_text(rc, &b, ret_json, err);
 }
 
 static vch_rc prove(vch_ledger_t *l, uint64_t index, vch_buf_t *b, vch_err_t *err)

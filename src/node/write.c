@@ -9,6 +9,7 @@
  * State runs ahead of the log only between apply and append, under the mutex;
  * if the append fails the two differ, and the handle is done for. */
 #include "node/node_int.h"
+#include "node/service.h"
 
 #include "entry/note.h"
 #include "merkle/tree.h"
@@ -226,13 +227,11 @@ vch_rc nd_close_block(vch_ledger_t *l, vch_err_t *err)
 
 /* ---- one transaction ------------------------------------------------------------------------ */
 
-static vch_rc next_sequence(vch_ledger_t *l, const vch_signer_t *signer, uint64_t *ret, vch_err_t *err)
+vch_rc vch_next_sequence(vch_ledger_t *l, const vch_id_t *party, uint64_t *ret, vch_err_t *err)
 {
-    vch_id_t party;
     vch_sequences_value_t w = {0};
     vch_buf_t value;
-    VCH_TRY(vch_party_of(l, signer, &party, err));
-    vch_state_key_t key = vch_key_id('q', party.b);
+    vch_state_key_t key = vch_key_id('q', party->b);
     vch_buf_init(&value, 256);
     vch_rc rc = vch_state_get(l->state, vch_key_slice(&key), &value, err);
     if (rc == VCH_OK) rc = vch_sequences_get(&w, vch_buf_slice(&value));
@@ -245,7 +244,9 @@ static vch_rc next_sequence(vch_ledger_t *l, const vch_signer_t *signer, uint64_
 static vch_rc sign(vch_ledger_t *l, nd_request_t *r)
 {
     vch_entry_head_t head = {.network = l->network, .kind = r->kind};
-    VCH_TRY(next_sequence(l, r->signer, &head.sequence, &r->err));
+    vch_id_t party;
+    VCH_TRY(vch_party_of(l, r->signer, &party, &r->err));
+    VCH_TRY(vch_next_sequence(l, &party, &head.sequence, &r->err));
     vch_buf_clear(&r->entry);
     VCH_TRY(vch_entry_sign(&r->entry, &head, r->tx.statements, r->tx.count, r->signer, &r->err));
     r->tx.entry = vch_buf_slice(&r->entry);
@@ -555,6 +556,43 @@ vch_rc vch_submit(vch_ledger_t *l, const uint8_t *const *tx, const size_t *tx_n,
     }
     vch_free(request);
     return nd_told(rc == VCH_OK ? refused : rc, err);
+}
+
+vch_rc vch_submit_each(vch_ledger_t *l, const uint8_t *const *tx, const size_t *tx_n, size_t n, vch_receipt_t *ret,
+                       vch_err_t *ret_err, vch_err_t *err)
+{
+    if (n == 0) return VCH_OK;
+    nd_request_t **request = vch_alloc_array(2 * n, sizeof *request);
+    if (!request) return no_memory(err);
+    vch_rc rc = submit_all(l, request, request + n, tx, tx_n, n, err);
+    for (size_t i = 0; i < n; i++) {
+        const nd_request_t *r = request[i];
+        if (rc == VCH_OK) {
+            ret[i] = r->rc == VCH_OK ? r->receipt : (vch_receipt_t){.index = 0};
+            ret_err[i] = r->rc == VCH_OK ? (vch_err_t){.rc = VCH_OK} : r->err;
+            (void)nd_told(r->rc, &ret_err[i]);
+        }
+        request_free(request[i]);
+    }
+    vch_free(request);
+    return nd_told(rc, err);
+}
+
+/* Would a submission be taken now?  Says so without a path of this machine. */
+vch_rc vch_ledger_ready(vch_ledger_t *l, vch_err_t *err)
+{
+    vch_err_t why = {.rc = VCH_OK};
+    pthread_mutex_lock(&l->mutex);
+    vch_rc rc = check_writable(l, &why);
+    if (rc == VCH_OK) rc = check_clock(l, &why);
+    if (rc == VCH_OK) rc = check_room(l, &why);
+    pthread_mutex_unlock(&l->mutex);
+    if (rc == VCH_OK) return rc;
+    if (rc == VCH_ERR_FULL)
+        return vch_fail(err, rc, "less than the %llu MiB that are kept free are left on the disk",
+                        (unsigned long long)(l->min_free_bytes >> 20));
+    return rc == VCH_ERR_IO && !l->poisoned ? vch_fail(err, rc, "the disk can't be asked for its free space")
+                                            : vch_fail(err, rc, "%s", why.text);
 }
 
 /* ---- reading ---------------------------------------------------------------------------------------------- */
