@@ -30,6 +30,8 @@ typedef enum { VCH_VERIFY_OK = 0, VCH_VERIFY_INCONCLUSIVE = 1, VCH_VERIFY_FAIL =
     X(F_SUBSET, "F-SUBSET", FAIL, "a run used rows that no grant permitted")                                           \
     X(F_COMMITMENT, "F-COMMITMENT", FAIL, "disclosed data does not match its commitment")                              \
     X(F_CLAIM, "F-CLAIM", FAIL, "the evidence shows the opposite of the claim")                                        \
+    X(F_RECEIPT, "F-RECEIPT", FAIL, "the receipt is not the log's word")                                               \
+    X(F_PROMISE, "F-PROMISE", FAIL, "the log broke the promise that it signed")                                        \
     X(I_LOG, "I-LOG", INCONCLUSIVE, "no log that the trust policy names signed the checkpoints")                       \
     X(I_QUORUM, "I-QUORUM", INCONCLUSIVE, "the trust policy's quorum of witnesses is not met")                         \
     X(I_TIME, "I-TIME", INCONCLUSIVE, "no witness brackets a time within five minutes")                                \
@@ -81,6 +83,17 @@ typedef struct {
 VCH_API VCH_MUST_USE vch_rc vch_bundle_verify(vch_report_t *ret, const uint8_t *bundle, size_t bundle_n,
                                               const char *trust, size_t trust_n, const vch_verify_options_t *options,
                                               void *arena, size_t arena_n, vch_err_t *err);
+
+/* Does the file begin like a submission receipt? */
+VCH_API int vch_receipt_is(const uint8_t *file, size_t n);
+/* Judge a receipt against what is shown of the log: a tlog-proof of its entry
+ * with the leaf in `extra`, or a signed checkpoint (evidence_n 0: nothing).
+ * OK: the promise was kept.  FAIL: the receipt is not the log's word
+ * (F-RECEIPT, F-FORMAT), or the log broke it (F-PROMISE).  time_ms is the
+ * promised time.  The result is as above; no arena is needed. */
+VCH_API VCH_MUST_USE vch_rc vch_receipt_verify(vch_report_t *ret, const uint8_t *receipt, size_t receipt_n,
+                                               const char *trust, size_t trust_n, const uint8_t *evidence,
+                                               size_t evidence_n, vch_err_t *err);
 
 #ifdef __cplusplus
 }
