@@ -29,7 +29,7 @@ _vouch() {
     'deployment ') words='add end list ' ;;
     'decision ') words='log list show trace ' ;;
     'bundle ') words='make show ' ;;
-    'log ') words='head cat submit export prove ' ;;
+    'log ') words='head cat submit export prove mirror ' ;;
     'state ') words='get prove ' ;;
     'config ') words='show ' ;;
     'backup ') words='make check restore ' ;;
@@ -56,6 +56,7 @@ _vouch() {
     'deployment end') words=' --reason' ;;
     'bundle make') words=' --output' ;;
     'log prove') words=' --output' ;;
+    'log mirror') words=' --trust --complete' ;;
     'backup make') words=' --keys' ;;
     'backup restore') words=' --new-origin' ;;
     'help '*) words=' --man' ;;

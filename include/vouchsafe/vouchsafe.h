@@ -141,7 +141,8 @@ VCH_API VCH_MUST_USE vch_rc vch_entry_find(vch_ledger_t *, const char *id, uint6
  * "deployments", "batches", "remedies": a JSON array, oldest first. */
 VCH_API VCH_MUST_USE vch_rc vch_query(vch_ledger_t *, const char *what, const char *of, vch_text_t *ret_json,
                                       vch_err_t *);
-/* One state value with its proof: {"key", "value", "present", "root", "height", "siblings"}. */
+/* One state value with its proof: {"key", "value", "present", "root", "height",
+ * "entry", "siblings", …}; `entry` is the state-commit that names the root. */
 VCH_API VCH_MUST_USE vch_rc vch_state_show(vch_ledger_t *, const uint8_t *key, size_t key_n, vch_text_t *ret_json,
                                            vch_err_t *);
 /* C2SP tlog-proof of one entry; a consistency proof as JSON. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Backups, and the doctor. */
+/* Backups, mirrors, the doctor. */
 #include <stdio.h>
 
 #include "cli/cli.h"
@@ -79,7 +79,8 @@ vch_rc cli_backup_restore(cli_t *cli)
     if (origin)
         cli_say(cli, "vouch: it goes on as %s under a fresh key; give others the new line of trust.policy", origin);
     else
-        cli_say(cli, "vouch: it can be read; before it writes it must catch up: vouch -C %s log mirror URL", cli->arg[1]);
+        cli_say(cli, "vouch: it can be read; before it writes it must catch up: vouch -C %s log mirror URL",
+                cli->arg[1]);
     return show_backup(cli, cli->arg[1], &sum);
 }
 
@@ -127,4 +128,34 @@ vch_rc cli_doctor(cli_t *cli)
     cj_free(&symptoms);
     if (rc == VCH_OK && worst == VCH_BROKEN) cli->exit = 1;
     return rc;
+}
+
+/* ---- mirrors --------------------------------------------------------------------- */
+
+static vch_rc open_source(cli_t *cli, vch_ledger_t **ret)
+{
+    return vch_ledger_open(ret, cli->arg[0], VCH_LEDGER_READ_ONLY, &cli->err);
+}
+
+vch_rc cli_log_mirror(cli_t *cli)
+{
+    vch_ledger_t *node;
+    vch_mirror_t m = {.size = 0};
+    cli_json_t j;
+    VCH_TRY(open_source(cli, &node));
+    vch_rc rc =
+        vch_mirror(node, cli->dir, cli_get(cli, "trust"), cli_get(cli, "complete") != NULL, NULL, NULL, &m, &cli->err);
+    vch_rc closed = vch_ledger_close(node, rc == VCH_OK ? &cli->err : NULL);
+    if (rc == VCH_OK) rc = closed;
+    if (rc != VCH_OK) return rc;
+    if (m.caught_up) cli_say(cli, "vouch: the restored ledger has caught up and may write again");
+    cj_begin(&j);
+    cj_open(&j, NULL, '{');
+    cj_text(&j, "directory", cli->dir);
+    cj_number(&j, "entries", m.size);
+    cj_number(&j, "new", m.size - m.from);
+    cj_bool(&j, "caught up", m.caught_up);
+    cj_text(&j, "note", m.note);
+    cj_close(&j, '}');
+    return cj_show(cli, &j);
 }

@@ -10,14 +10,14 @@
 #define VCH_BACKUP_INT_H
 
 #include "crypto/sha256.h"
+#include "node/mirror.h"
 #include "node/node_int.h"
 #include "vouchsafe/ops.h"
 
 #define BK_BLOCK (1u << 20)
 #define BK_LIST_MAX (256u << 20)
 #define BK_LIST "BACKUP"
-#define ND_RESTORED "RESTORED" /* in a ledger's directory: it may not go on yet */
-#define ND_ORIGIN "ORIGIN"     /* the name under which it goes on instead */
+#define ND_ORIGIN "ORIGIN" /* the name under which it goes on instead */
 
 typedef struct {
     uint64_t size;

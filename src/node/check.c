@@ -7,6 +7,7 @@
 #include "crypto/sha256.h"
 #include "entry/note.h"
 #include "node/custody.h"
+#include "node/mirror.h"
 #include "node/use.h"
 #include "node/use.h"
 
@@ -250,7 +251,7 @@ static bool signed_by(vch_slice_t head, const char *origin, const uint8_t key[32
 /* A backup, a mirror and what was restored may do without the signing key. */
 static bool is_copy(check_t *c)
 {
-    static const char *const mark[] = {"BACKUP", "RESTORED", "MIRROR"};
+    static const char *const mark[] = {"BACKUP", ND_RESTORED, ND_MIRROR};
     char path[VCH_PATH_MAX];
     vch_stat_t st;
     for (size_t i = 0; i < sizeof mark / sizeof *mark; i++)
@@ -471,7 +472,8 @@ static vch_rc check_services(check_t *c)
     vch_ledger_t *l;
     vch_rc rc = vch_ledger_open_on(&l, c->port, c->dir, VCH_LEDGER_READ_ONLY, c->err);
     if (rc != VCH_OK) return rc;
-    for (size_t i = 0; rc == VCH_OK && i < sizeof services / sizeof *services; i++) {
+    bool keeps = !l->mirror; /* a mirror holds the log, no records */
+    for (size_t i = 0; keeps && rc == VCH_OK && i < sizeof services / sizeof *services; i++) {
         uint64_t n = 0;
         rc = services[i](l, pass_on, c, &n, c->err);
     }
@@ -512,8 +514,8 @@ static void check_free(check_t *c)
     vch_free(c->block);
 }
 
-static vch_rc check_on(vch_port_t *port, const char *dir, int full, int repair, vch_finding_fn fn, void *ctx,
-                       uint64_t *ret_findings, vch_err_t *err)
+vch_rc vch_ledger_check_on(vch_port_t *port, const char *dir, int full, int repair, vch_finding_fn fn, void *ctx,
+                           uint64_t *ret_findings, vch_err_t *err)
 {
     check_t c = {.port = port, .dir = dir, .full = full, .repair = repair, .fn = fn, .ctx = ctx, .err = err};
     vch_rc rc = vch_crypto_start();
@@ -531,5 +533,5 @@ static vch_rc check_on(vch_port_t *port, const char *dir, int full, int repair, 
 vch_rc vch_ledger_check(const char *dir, int full, int repair, vch_finding_fn fn, void *ctx, uint64_t *ret_findings,
                         vch_err_t *err)
 {
-    return check_on(vch_port_real(), dir, full, repair, fn, ctx, ret_findings, err);
+    return vch_ledger_check_on(vch_port_real(), dir, full, repair, fn, ctx, ret_findings, err);
 }

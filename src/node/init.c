@@ -187,13 +187,20 @@ static vch_rc write_trust(const maker_t *m)
     return rc;
 }
 
-static vch_rc write_format(const maker_t *m)
+vch_rc nd_format_put(vch_port_t *port, const char *dir, const vch_hash_t *network, vch_err_t *err)
 {
     char hex[65], text[96] = "vouchsafe 1\nnetwork ", path[VCH_PATH_MAX];
-    vch_hex(hex, m->network.b, 32);
+    vch_hex(hex, network->b, 32);
     memcpy(text + 20, hex, 64);
     memcpy(text + 84, "\n", 2);
-    VCH_TRY(put_file(m, "FORMAT", text));
+    if (vch_path(path, "%s/FORMAT", dir) != VCH_OK) return vch_fail(err, VCH_ERR_LIMIT, "the path is too long");
+    return vch_write_atomic(port, path, vch_str(text), 0600, err);
+}
+
+static vch_rc write_format(const maker_t *m)
+{
+    char path[VCH_PATH_MAX];
+    VCH_TRY(nd_format_put(m->port, m->dir, &m->network, m->err));
     VCH_TRY(at(m, path, "FORMAT.part"));
     (void)m->port->disk->remove(m->port, path); /* beside a FORMAT it means nothing */
     return VCH_OK;

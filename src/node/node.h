@@ -51,7 +51,7 @@ struct vch_ledger {
     vch_hash_t network;
     vch_read_t read;
     bool kv_in_memory, poisoned;
-    bool restored;             /* from a backup, not caught up: read, don't write */
+    bool restored, mirror;     /* from a backup, not caught up; follows another node: read, don't write */
     bool wrote;                /* appended since the last checkpoint */
     uint64_t block_began_boot; /* boot clock when the open block began here */
     uint64_t wall_at_open, boot_at_open;

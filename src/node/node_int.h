@@ -74,6 +74,7 @@ vch_rc nd_conf_read(vch_ledger_t *, vch_slice_t text, vch_err_t *);
 extern const char nd_conf_default[];
 
 /* ---- the open directory (open.c) ---- */
+vch_rc nd_format_put(vch_port_t *, const char *dir, const vch_hash_t *network, vch_err_t *);
 vch_rc nd_format_read(vch_port_t *, const char *dir, vch_hash_t *ret_network, vch_err_t *);
 /* Allocated, settings read; nothing of log or state is open yet. */
 vch_rc nd_ledger_new(vch_ledger_t **ret, vch_port_t *, const char *dir, unsigned flags, vch_err_t *);
@@ -106,6 +107,10 @@ uint64_t nd_now(vch_ledger_t *);
 
 /* ---- the genesis statement (vocabulary.c) ---- */
 vch_rc nd_genesis_fields(vch_buf_t *ret, const vch_init_t *, const vch_signer_t *operator_key);
+
+/* ---- the whole directory (check.c) ---- */
+vch_rc vch_ledger_check_on(vch_port_t *, const char *dir, int full, int repair, vch_finding_fn, void *ctx,
+                           uint64_t *ret_findings, vch_err_t *);
 
 /* ---- keys (identity.c) ---- */
 vch_rc nd_name_check(const char *name, vch_err_t *);

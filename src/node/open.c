@@ -6,6 +6,7 @@
  * index never changes under a reader, which keeps its own overlay on top.
  * state/data.sum tells whether the file is still what was saved; a file that
  * is not is never handed to LMDB, but made again from the log. */
+#include "node/mirror.h"
 #include "node/node_int.h"
 
 #include <stdarg.h>
@@ -451,14 +452,22 @@ vch_rc nd_origin(vch_port_t *port, const char *dir, vch_state_t *state, char ret
     return vch_fail(err, rc, "reading ORIGIN: %s", vch_rc_text(rc));
 }
 
-/* A restored log that others may know more of must not fork. */
-static vch_rc read_restored(vch_ledger_t *l, vch_err_t *err)
+static vch_rc read_mark(const vch_ledger_t *l, const char *name, bool *ret, vch_err_t *err)
 {
     char path[VCH_PATH_MAX];
     vch_stat_t st;
-    if (vch_ledger_path(l, path, "RESTORED") != VCH_OK) return vch_fail(err, VCH_ERR_LIMIT, "the path is too long");
+    if (vch_ledger_path(l, path, "%s", name) != VCH_OK) return vch_fail(err, VCH_ERR_LIMIT, "the path is too long");
     vch_rc rc = l->port->disk->stat(l->port, path, &st);
-    l->restored = rc != VCH_ERR_NOT_FOUND;
+    *ret = rc == VCH_OK;
+    return rc == VCH_OK || rc == VCH_ERR_NOT_FOUND ? VCH_OK
+                                                   : vch_fail(err, rc, "looking for %s: %s", path, vch_rc_text(rc));
+}
+
+/* A restored log that others may know more of must not fork, nor a mirror. */
+static vch_rc read_marks(vch_ledger_t *l, vch_err_t *err)
+{
+    VCH_TRY(read_mark(l, ND_RESTORED, &l->restored, err));
+    VCH_TRY(read_mark(l, ND_MIRROR, &l->mirror, err));
     if (l->restored) nd_note(l, "restored from a backup and not caught up yet: it can be read, not written");
     return VCH_OK;
 }
@@ -498,7 +507,7 @@ static vch_rc load_log_key(vch_ledger_t *l)
     char path[VCH_PATH_MAX];
     uint8_t trusted[32];
     vch_err_t why = {0};
-    if (l->flags & VCH_LEDGER_READ_ONLY) return VCH_OK;
+    if ((l->flags & VCH_LEDGER_READ_ONLY) || l->mirror) return VCH_OK;
     VCH_TRY(vch_ledger_path(l, path, "keys/log.pem"));
     vch_rc rc = nd_key_load(l->port, path, NULL, &l->log_key, &why);
     if (rc == VCH_OK) {
@@ -565,7 +574,7 @@ static vch_rc open_steps(vch_ledger_t *l, vch_err_t *err)
     VCH_TRY(open_log(l, err));
     VCH_TRY(open_state(l, err));
     VCH_TRY(nd_origin(l->port, l->dir, l->state, l->origin, err));
-    VCH_TRY(read_restored(l, err));
+    VCH_TRY(read_marks(l, err));
     VCH_TRY(load_log_key(l));
     start_clock(l);
     return VCH_OK;

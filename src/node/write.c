@@ -27,6 +27,9 @@ vch_rc nd_alive(const vch_ledger_t *l, vch_err_t *err)
 
 vch_rc nd_may_go_on(const vch_ledger_t *l, vch_err_t *err)
 {
+    if (l->mirror)
+        return vch_hint(err, vch_fail(err, VCH_ERR_CONFLICT, "this directory mirrors another node's log"),
+                        "submit to that node, and catch up with vouch log mirror");
     if (!l->restored) return VCH_OK;
     return vch_hint(
         err,
@@ -220,7 +223,7 @@ vch_rc nd_close_block(vch_ledger_t *l, vch_err_t *err)
 {
     group_t g = {.l = l};
     vch_buf_init(&g.commit, 4096);
-    vch_rc rc = l->restored ? VCH_OK : close_open(&g, err);
+    vch_rc rc = l->restored || l->mirror ? VCH_OK : close_open(&g, err);
     group_free(&g);
     return rc;
 }

@@ -313,6 +313,7 @@ def a_backup_and_back():
     assert ask("backup", "make", at)["entries"] == entries() and ask("backup", "check", at)["good"] is True
     assert ask("backup", "restore", at, back)["entries"] == entries(back)
     assert ask("doctor")["list"]
+    assert ask("log", "mirror", LEDGER, "--trust", os.path.join(LEDGER, "trust.policy"), ledger=path("mirror"))["entries"]
 
 
 def texts_are_those_of_the_table():

@@ -164,6 +164,75 @@ def a_damaged_backup_restores_nothing_that_opens():
     assert vouch("check", ledger=at).returncode == 0
 
 
+# ---- mirrors ---------------------------------------------------------------------
+
+
+MIRROR, POLICY = os.path.join(SCRATCH, "mirror"), os.path.join(LEDGER, "trust.policy")
+
+
+def mirror(*more, into=MIRROR, code=0):
+    return ask("log", "mirror", LEDGER, *more, ledger=into, code=code)
+
+
+def a_mirror_follows_and_never_leads():
+    error_of(2, "ERR_USAGE", "log", "mirror", LEDGER, ledger=MIRROR)
+    vouch("log", "head")
+    first = mirror("--trust", POLICY)
+    assert first["entries"] == first["new"] == entries(MIRROR) == entries()
+    assert mirror()["new"] == 0
+    terms(4)
+    vouch("log", "head")
+    assert mirror()["new"] > 0 and entries(MIRROR) == entries()
+    assert vouch("log", "export", ledger=MIRROR).stdout == vouch("log", "export").stdout
+    with open(os.path.join(LEDGER, "tlog", "checkpoint")) as a, open(os.path.join(MIRROR, "tlog", "checkpoint")) as b:
+        assert a.read() == b.read()
+    assert vouch("check", "--full", ledger=MIRROR).returncode == 0
+    shutil.copytree(os.path.join(LEDGER, "keys"), os.path.join(MIRROR, "keys"), dirs_exist_ok=True)
+    error_of(7, "ERR_CONFLICT", "party", "add", "team-1", "--role", "user", "--as", "clinic", ledger=MIRROR)
+
+
+def a_mirror_takes_nothing_that_the_checkpoint_does_not_cover():
+    forged = os.path.join(SCRATCH, "forged")
+    shutil.copytree(LEDGER, forged)
+    terms(5)
+    other = path("other.policy", "log clinic.example/ledger+00000000+AAAA\nquorum none\n")
+    assert vouch("log", "mirror", LEDGER, "--trust", other, ledger=os.path.join(SCRATCH, "m2")).returncode != 0
+    stranger = os.path.join(SCRATCH, "of-another")
+    expect(0, "init", stranger, "--operator", "clinic")
+    expect(0, "log", "mirror", stranger, "--trust", os.path.join(stranger, "trust.policy"), ledger=os.path.join(SCRATCH, "m3"))
+    assert vouch("log", "mirror", LEDGER, ledger=os.path.join(SCRATCH, "m3")).returncode == 1, "two networks in one mirror"
+    # The same key signs another continuation: a fork.
+    fork = os.path.join(SCRATCH, "fork")
+    shutil.copytree(forged, fork)
+    expect(0, "id", "new", "elsewhere", ledger=fork)
+    expect(0, "party", "add", "elsewhere", "--role", "user", "--as", "clinic", ledger=fork)
+    vouch("log", "head")
+    mirror()
+    error = vouch("--json", "log", "mirror", fork, ledger=MIRROR)
+    assert error.returncode in (7, 8), error
+    for n in range(3):
+        expect(0, "id", "new", f"more-{n}", ledger=fork)
+        expect(0, "party", "add", f"more-{n}", "--role", "user", "--as", "clinic", ledger=fork)
+    before = tree(os.path.join(MIRROR, "log"))
+    assert "forked" in error_of(8, "ERR_CORRUPT", "log", "mirror", fork, ledger=MIRROR)["hint"]
+    assert tree(os.path.join(MIRROR, "log", "seg")) == {k[4:]: v for k, v in before.items() if k.startswith("seg/")}
+
+
+def a_restored_ledger_catches_up_and_writes_again():
+    vouch("log", "head")
+    mirror()
+    assert entries(RESTORED) < entries()
+    behind = ask("log", "mirror", MIRROR, ledger=RESTORED)
+    assert behind["entries"] == entries() and behind["caught up"] is False and "--complete" in behind["note"]
+    assert vouch("party", "add", "x", "--role", "user", "--key", "clinic", "--as", "clinic", ledger=RESTORED).returncode == 7
+    assert ask("log", "mirror", MIRROR, "--complete", ledger=RESTORED)["caught up"] is True
+    expect(0, "id", "new", "after", ledger=RESTORED)
+    expect(0, "party", "add", "after", "--role", "user", "--as", "clinic", ledger=RESTORED)
+    assert vouch("check", "--full", ledger=RESTORED).returncode == 0
+    mirrored = ask("log", "mirror", RESTORED, ledger=MIRROR)
+    assert mirrored["new"] > 0, "the mirror follows the restored ledger on"
+
+
 # ---- the doctor --------------------------------------------------------------------
 
 
@@ -228,5 +297,7 @@ if __name__ == "__main__":
                   any_flipped_file_of_a_backup_is_named, a_missing_or_longer_file_is_named,
                   a_backup_that_was_cut_off_says_so_and_goes_on, a_folder_with_something_else_is_left_alone,
                   a_restored_ledger_reads_the_same_and_refuses_to_write, a_restored_ledger_may_go_on_under_a_new_name,
-                  a_damaged_backup_restores_nothing_that_opens, the_doctor_finds_a_sound_ledger_sound,
+                  a_damaged_backup_restores_nothing_that_opens, a_mirror_follows_and_never_leads,
+                  a_mirror_takes_nothing_that_the_checkpoint_does_not_cover,
+                  a_restored_ledger_catches_up_and_writes_again, the_doctor_finds_a_sound_ledger_sound,
                   the_doctor_names_what_is_wrong]))
