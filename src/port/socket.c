@@ -14,6 +14,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define UNSENT_MAX (128 << 10) /* bytes kept in the kernel for who reads slowly: beyond it a send must wait */
+
 typedef struct {
     union {
         struct sockaddr any;
@@ -158,16 +160,25 @@ vch_rc vch_socket_adopt(int fd, vch_err_t *err)
     return VCH_OK;
 }
 
+/* Small answers leave at once; of large ones little is kept in the kernel, so
+ * that how far a send gets tells how fast the other side reads.  Both only
+ * make things better; failing is no failure. */
+static void tune(int fd)
+{
+    int on = 1, unsent = UNSENT_MAX;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+}
+
 vch_rc vch_socket_accept(int listener, int *ret_fd, bool *ret_local)
 {
     address_t at;
-    int on = 1;
     for (;;) {
         memset(&at, 0, sizeof at);
         at.n = sizeof at.a;
         int fd = accept4(listener, &at.a.any, &at.n, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            if (at.a.any.sa_family != AF_UNIX) (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+            if (at.a.any.sa_family != AF_UNIX) tune(fd);
             *ret_local = is_local(&at);
             *ret_fd = fd;
             return VCH_OK;
