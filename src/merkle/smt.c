@@ -434,6 +434,60 @@ vch_rc vch_smt_prove(const vch_smt_io_t *io, const vch_hash_t *root, const vch_h
     return VCH_OK;
 }
 
+/* ---- many at once ---------------------------------------------------------------- */
+
+/* Where the path ends in this page. */
+static unsigned page_end(const page_t *p, const vch_hash_t *path)
+{
+    unsigned node = 1;
+    for (unsigned level = 0; level < p->lowest && p->kind[node] == INNER; level++)
+        node = 2 * node + path_bit(path->b, p->id.depth + level);
+    return node;
+}
+
+static bool end_agrees(page_t *p, unsigned node, const vch_smt_leaf_t *said)
+{
+    bool there = p->kind[node] == LEAF && vch_hash_eq(&record_of(p, node)->path, &said->path);
+    return there ? vch_hash_eq(&record_of(p, node)->value_hash, &said->value_hash) : is_zero(&said->value_hash);
+}
+
+/* Sorted leaves that all run through the page `id`; it is loaded once, and so
+ * is each below it.  As deep as update_page. */
+static vch_rc check_page(update_t *u, const vch_smt_page_id_t *id, const vch_hash_t *want, const vch_smt_leaf_t *said,
+                         size_t n)
+{
+    page_t *p = NULL;
+    VCH_TRY(page_begin(u, &p, id, want));
+    for (size_t i = 0; i < n;) {
+        unsigned node = page_end(p, &said[i].path);
+        if (p->kind[node] != INNER) {
+            if (!end_agrees(p, node, &said[i])) return VCH_ERR_COMMITMENT;
+            i++;
+            continue;
+        }
+        size_t run = run_length(said + i, n - i, id->depth + LEVELS);
+        vch_smt_page_id_t below = page_below(p, node);
+        VCH_TRY(check_page(u, &below, &p->hash[node], said + i, run));
+        i += run;
+    }
+    return VCH_OK;
+}
+
+vch_rc vch_smt_check(const vch_smt_io_t *io, const vch_hash_t *root, vch_smt_leaf_t *said, size_t n,
+                     vch_arena_t *scratch)
+{
+    if (n == 0) return VCH_OK;
+    if (is_zero(root)) {
+        for (size_t i = 0; i < n; i++)
+            if (!is_zero(&said[i].value_hash)) return VCH_ERR_COMMITMENT;
+        return VCH_OK;
+    }
+    sort_by_path(said, n);
+    update_t u = {.io = io, .scratch = scratch};
+    static const vch_smt_page_id_t top;
+    return check_page(&u, &top, root, said, n);
+}
+
 /* From the end of the branch up to the root. */
 static bool leads_to(const vch_hash_t *root, const vch_hash_t *path, vch_hash_t h, const vch_hash_t *sibling,
                      size_t depth)

@@ -50,6 +50,15 @@ typedef struct {
 VCH_MUST_USE vch_rc vch_smt_update(const vch_smt_io_t *, vch_hash_t *root, vch_smt_leaf_t *leaves, size_t n,
                                    vch_arena_t *scratch);
 
+/* Does the tree say the same?  For each of `n` leaves (sorted here by path;
+ * doubles are fine) the tree must hold this value hash, or nothing under the
+ * path where the value hash is all zero.  Each page on the way is loaded and
+ * hashed once, however many leaves lie under it.  ERR_COMMITMENT when the tree
+ * says otherwise, ERR_CORRUPT when a page does not match the root.  Saves
+ * nothing; `scratch` as above. */
+VCH_MUST_USE vch_rc vch_smt_check(const vch_smt_io_t *, const vch_hash_t *root, vch_smt_leaf_t *said, size_t n,
+                                  vch_arena_t *scratch);
+
 /* A proof for one path: siblings from the root down, and what stands at the
  * end: the leaf itself, another leaf (whose path differs), or nothing. */
 typedef struct {

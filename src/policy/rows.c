@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows by table look-up.  The contiguous case is the hot one: 64 rows at a
- * time, each bit fetched from the 8 KiB table of allowed palette indices,
- * with AVX-512 sixteen at a time by gather. */
+ * time, each bit fetched from the 8 KiB table of allowed palette indices, with
+ * AVX-512 sixteen at a time by gather; and where only indices below 1,024 are
+ * allowed, thirty-two at a time from a table that two registers hold. */
 #include "policy/policy.h"
 
 #if defined(__x86_64__)
@@ -40,6 +41,42 @@ __attribute__((target("avx512f,avx512bw"))) static uint64_t allowed64_avx512(con
     }
     return bits;
 }
+
+#define FEW 1024u /* indices whose bits fill two registers */
+
+/* 32 rows: word index / 16 of the table, then its bit.  A word holds the bits
+ * of two bytes, the first one's in its low half, highest bit first. */
+__attribute__((target("avx512f,avx512bw"))) static uint32_t allowed32_few(__m512i low, __m512i high,
+                                                                          const uint16_t *column)
+{
+    const __m512i backwards =
+        _mm512_broadcast_i32x4(_mm_set_epi8(1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+    /* Eight rows make a byte whose highest bit is the first row. */
+    __m512i index = _mm512_shuffle_epi8(_mm512_loadu_si512(column), backwards);
+    __m512i words = _mm512_permutex2var_epi16(low, _mm512_srli_epi16(index, 4), high);
+    __m512i at = _mm512_xor_si512(_mm512_and_si512(index, _mm512_set1_epi16(15)), _mm512_set1_epi16(7));
+    __mmask32 few = _mm512_cmplt_epu16_mask(index, _mm512_set1_epi16(FEW));
+    return _mm512_mask_test_epi16_mask(few, _mm512_srlv_epi16(words, at), _mm512_set1_epi16(1));
+}
+
+__attribute__((target("avx512f,avx512bw"))) static size_t contiguous_few(uint8_t *out, const uint8_t *allow,
+                                                                         const uint16_t *column, size_t n)
+{
+    __m512i low = _mm512_loadu_si512(allow), high = _mm512_loadu_si512(allow + 64);
+    size_t done = 0;
+    for (; done + 32 <= n; done += 32) {
+        uint32_t bits = allowed32_few(low, high, column + done);
+        memcpy(out + done / 8, &bits, sizeof bits); /* this machine's order is the rows' order */
+    }
+    return done;
+}
+
+/* Is nothing allowed from FEW on? */
+static bool only_few(const uint8_t *allow, size_t n)
+{
+    allow += FEW / 8;
+    return allow[0] == 0 && memcmp(allow, allow + 1, n - FEW / 8 - 1) == 0;
+}
 #endif
 
 #define TABLE_BYTES 8192
@@ -60,10 +97,13 @@ static bool one_allowed(const uint8_t *allow, const uint16_t *column, size_t col
     return subject < column_n && vch_bit(allow, column[subject]);
 }
 
-/* Whole groups of 64 rows whose subjects are all in the column. */
+/* Whole groups of rows whose subjects are all in the column; how many rows. */
 static size_t contiguous(uint8_t *out, const uint8_t *allow, const uint16_t *column, size_t n)
 {
     allowed64_fn fn = choose();
+#if defined(__x86_64__)
+    if (fn == allowed64_avx512 && only_few(allow, TABLE_BYTES)) return contiguous_few(out, allow, column, n);
+#endif
     size_t done = 0;
     for (; done + 64 <= n; done += 64) vch_put_u64(out + done / 8, fn(allow, column + done));
     return done;

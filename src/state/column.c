@@ -304,30 +304,93 @@ vch_rc st_column_grow(vch_state_t *s, column_t *c, uint32_t subjects, vch_err_t 
     return VCH_OK;
 }
 
-static vch_rc load_indices(vch_state_t *s, column_t *c, size_t number, vch_err_t *err)
+#define FETCH_AT_ONCE 16384u
+#define FLATS_AT_ONCE 16u /* hashed side by side */
+#define FLAT_BYTES (2u * VCH_CHUNK)
+#define TALLIES 4u /* counted side by side: the same index often comes many times on end */
+
+static vch_state_key_t value_key(const column_t *c, size_t palette, size_t i)
 {
-    uint8_t value[64];
-    bool there;
-    VCH_TRY(chunk_value(s, c, number, value, &there, err));
-    if (!there) return VCH_OK;
-    vch_state_key_t key = vch_key_id_u32('F', c->dataset.b, (uint32_t)number);
-    vch_hash_t flat;
+    if (i < palette) return vch_key_id_u16('c', c->dataset.b, (uint16_t)(i + 1));
+    return vch_key_id_u32('C', c->dataset.b, (uint32_t)(i - palette));
+}
+
+/* Palette and chunk values, checked against the state tree in one walk. */
+static vch_rc fetch_values(vch_state_t *s, const column_t *c, size_t palette, vch_err_t *err)
+{
+    size_t all = palette + c->chunks;
+    if (all == 0) return VCH_OK;
+    vch_state_key_t *key = vch_alloc_array(vch_min(all, FETCH_AT_ONCE), sizeof *key);
+    if (!key) return no_memory(err);
+    vch_rc rc = VCH_OK;
+    for (size_t i = 0; rc == VCH_OK && i < all;) {
+        size_t n = 0;
+        while (n < FETCH_AT_ONCE && i < all) key[n++] = value_key(c, palette, i++);
+        rc = st_fetch(s, key, n, err);
+    }
+    vch_free(key);
+    return rc;
+}
+
+static vch_rc flat_mismatch(size_t number, vch_err_t *err)
+{
+    return vch_fail(err, VCH_ERR_CORRUPT, "the consent indices of chunk %zu do not match the state tree", number);
+}
+
+static void get_indices(uint16_t *restrict ret, const uint8_t *restrict p)
+{
+    for (size_t i = 0; i < VCH_CHUNK; i++) ret[i] = vch_get_u16(p + 2 * i);
+}
+
+/* The indices of up to FLATS_AT_ONCE chunks. */
+static vch_rc load_indices(vch_state_t *s, column_t *c, size_t from, size_t to, vch_err_t *err)
+{
+    size_t number[FLATS_AT_ONCE], n = 0;
+    uint8_t value[FLATS_AT_ONCE][64];
+    vch_sha256_msg_t msg[FLATS_AT_ONCE] = {0};
+    vch_hash_t flat[FLATS_AT_ONCE];
     vch_buf_clear(&s->page);
-    vch_rc rc = vch_kv_get(s->kv, vch_key_slice(&key), &s->page);
-    if (rc == VCH_OK) vch_sha256(&flat, s->page.p, s->page.n);
-    if (rc != VCH_OK || s->page.n != 2 * VCH_CHUNK || memcmp(flat.b, value, 32) != 0)
-        return vch_fail(err, VCH_ERR_CORRUPT, "the consent indices of chunk %zu do not match the state tree", number);
-    for (size_t i = 0; i < VCH_CHUNK; i++) c->index[number * VCH_CHUNK + i] = vch_get_u16(s->page.p + 2 * i);
+    for (size_t i = from; i < to; i++) {
+        bool there;
+        VCH_TRY(chunk_value(s, c, i, value[n], &there, err));
+        if (!there) continue;
+        vch_state_key_t key = vch_key_id_u32('F', c->dataset.b, (uint32_t)i);
+        vch_rc rc = vch_kv_get(s->kv, vch_key_slice(&key), &s->page);
+        if (rc != VCH_OK || s->page.n != (n + 1) * FLAT_BYTES) return flat_mismatch(i, err);
+        number[n++] = i;
+    }
+    for (size_t k = 0; k < n; k++) msg[k].part[0] = vch_slice(s->page.p + k * FLAT_BYTES, FLAT_BYTES);
+    vch_sha256_many(flat, msg, n);
+    for (size_t k = 0; k < n; k++) {
+        if (memcmp(flat[k].b, value[k], 32) != 0) return flat_mismatch(number[k], err);
+        get_indices(c->index + number[k] * VCH_CHUNK, msg[k].part[0].p);
+    }
     return VCH_OK;
+}
+
+static bool tally_chunk(uint32_t *tally, size_t stride, const uint16_t *index)
+{
+    uint16_t highest = 0;
+    for (size_t i = 0; i < VCH_CHUNK; i++)
+        if (index[i] > highest) highest = index[i];
+    if (highest >= stride) return false;
+    for (size_t i = 0; i < VCH_CHUNK; i += TALLIES)
+        for (size_t k = 0; k < TALLIES; k++) tally[k * stride + index[i + k]]++;
+    return true;
 }
 
 static vch_rc count_refs(column_t *c, vch_err_t *err)
 {
-    for (size_t i = 0; i < c->chunks * VCH_CHUNK; i++) {
-        if (c->index[i] > c->palette_n) return vch_fail(err, VCH_ERR_CORRUPT, "a consent index is not in the palette");
-        c->refs[c->index[i]]++;
-    }
-    return VCH_OK;
+    size_t stride = c->palette_n + 1;
+    uint32_t *tally = vch_alloc_array(TALLIES * stride, sizeof *tally);
+    if (!tally) return no_memory(err);
+    vch_rc rc = VCH_OK;
+    for (size_t i = 0; rc == VCH_OK && i < c->chunks; i++)
+        if (!tally_chunk(tally, stride, c->index + i * VCH_CHUNK))
+            rc = vch_fail(err, VCH_ERR_CORRUPT, "a consent index is not in the palette");
+    for (size_t i = 0; i < TALLIES * stride; i++) c->refs[i % stride] += tally[i];
+    vch_free(tally);
+    return rc;
 }
 
 static void column_free(column_t *c)
@@ -352,8 +415,10 @@ static vch_rc column_load(vch_state_t *s, column_t *c, vch_err_t *err)
     VCH_TRY(vch_dataset_get(&d, bytes));
     VCH_TRY(column_room(c, d.subjects, err));
     c->subjects = d.subjects;
+    VCH_TRY(fetch_values(s, c, d.palette, err));
     VCH_TRY(palette_load(s, c, d.palette, err));
-    for (size_t i = 0; i < c->chunks; i++) VCH_TRY(load_indices(s, c, i, err));
+    for (size_t i = 0; i < c->chunks; i += FLATS_AT_ONCE)
+        VCH_TRY(load_indices(s, c, i, vch_min(i + FLATS_AT_ONCE, c->chunks), err));
     return count_refs(c, err);
 }
 

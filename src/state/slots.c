@@ -31,6 +31,13 @@ static vch_rc grow_buckets(vch_state_t *s, vch_err_t *err)
     return VCH_OK;
 }
 
+static vch_slice_t index_key(uint8_t ret[SLOT_KEY_MAX], char space, const void *p, size_t n)
+{
+    ret[0] = (uint8_t)space;
+    memcpy(ret + 1, p, n);
+    return vch_slice(ret, n + 1);
+}
+
 static slot_t *find_slot(const vch_state_t *s, vch_slice_t key)
 {
     if (s->buckets == 0) return NULL;
@@ -81,7 +88,7 @@ static vch_rc check_loaded(vch_state_t *s, const slot_t *slot, vch_err_t *err)
     return vch_fail(err, VCH_ERR_CORRUPT, "state value '%c' does not match the state tree", slot->key[1]);
 }
 
-static vch_rc load_slot(vch_state_t *s, slot_t *slot, vch_err_t *err)
+static vch_rc read_slot(vch_state_t *s, slot_t *slot, vch_err_t *err)
 {
     vch_buf_t buf;
     vch_buf_init(&buf, 1u << 30);
@@ -90,11 +97,17 @@ static vch_rc load_slot(vch_state_t *s, slot_t *slot, vch_err_t *err)
         slot->there = true;
         slot->value = buf.p; /* the buffer's memory becomes the slot's */
         slot->n = buf.n;
-        return check_loaded(s, slot, err);
+        return VCH_OK;
     }
     vch_buf_free(&buf);
-    if (rc == VCH_ERR_NOT_FOUND) return check_loaded(s, slot, err);
+    if (rc == VCH_ERR_NOT_FOUND) return VCH_OK;
     return vch_fail(err, rc, "index: a value can't be read: %s", vch_rc_text(rc));
+}
+
+static vch_rc load_slot(vch_state_t *s, slot_t *slot, vch_err_t *err)
+{
+    VCH_TRY(read_slot(s, slot, err));
+    return check_loaded(s, slot, err);
 }
 
 vch_rc st_slot(vch_state_t *s, vch_slice_t key, slot_t **ret, vch_err_t *err)
@@ -110,6 +123,65 @@ vch_rc st_slot(vch_state_t *s, vch_slice_t key, slot_t **ret, vch_err_t *err)
     }
     *ret = slot;
     return VCH_OK;
+}
+
+/* ---- many values at once --------------------------------------------------------- */
+
+#define FETCH_EACH 256u /* bytes of memory for each of them, generously */
+
+typedef struct {
+    vch_state_t *s;
+    vch_arena_t arena;
+    slot_t **slot; /* loaded here, not yet to be believed */
+    size_t n;
+} fetch_t;
+
+static vch_rc fetch_read(fetch_t *f, const vch_state_key_t *key, size_t n, vch_err_t *err)
+{
+    uint8_t k[SLOT_KEY_MAX];
+    for (size_t i = 0; i < n; i++) {
+        vch_slice_t in_index = index_key(k, 'S', key[i].b, key[i].n);
+        if (find_slot(f->s, in_index)) continue;
+        VCH_TRY(new_slot(f->s, in_index, &f->slot[f->n], err));
+        f->n++;
+        VCH_TRY(read_slot(f->s, f->slot[f->n - 1], err));
+    }
+    return VCH_OK;
+}
+
+_Static_assert(sizeof(vch_smt_leaf_t) == 2 * sizeof(vch_hash_t), "a leaf is the hashes of key and value");
+
+static vch_rc fetch_check(fetch_t *f, vch_err_t *err)
+{
+    vch_smt_leaf_t *leaf = vch_arena_array(&f->arena, f->n, sizeof *leaf);
+    vch_sha256_msg_t *msg = vch_arena_array(&f->arena, 2 * f->n, sizeof *msg);
+    if (!leaf || !msg) return no_memory(err);
+    for (size_t i = 0; i < f->n; i++) {
+        const slot_t *slot = f->slot[i];
+        msg[2 * i] = (vch_sha256_msg_t){.part = {vch_slice(slot->key + 1, slot->key_n - 1u)}};
+        msg[2 * i + 1] = (vch_sha256_msg_t){.part = {vch_slice(slot->value, slot->n)}};
+    }
+    vch_sha256_many((vch_hash_t *)leaf, msg, 2 * f->n);
+    for (size_t i = 0; i < f->n; i++)
+        if (!f->slot[i]->there) leaf[i].value_hash = (vch_hash_t){{0}};
+    vch_smt_io_t io = st_smt_io(f->s);
+    vch_rc rc = vch_smt_check(&io, &f->s->info.root, leaf, f->n, &f->arena);
+    if (rc == VCH_OK) return rc;
+    if (rc == VCH_ERR_COMMITMENT) return vch_fail(err, VCH_ERR_CORRUPT, "a state value does not match the state tree");
+    return vch_fail(err, rc, "state tree: a page can't be used: %s", vch_rc_text(rc));
+}
+
+vch_rc st_fetch(vch_state_t *s, const vch_state_key_t *key, size_t n, vch_err_t *err)
+{
+    fetch_t f = {.s = s};
+    vch_arena_init(&f.arena, 2 * VCH_SMT_SCRATCH_MAX + n * FETCH_EACH);
+    f.slot = vch_arena_array(&f.arena, n, sizeof *f.slot);
+    if (!f.slot) return no_memory(err);
+    vch_rc rc = fetch_read(&f, key, n, err);
+    if (rc == VCH_OK) rc = fetch_check(&f, err);
+    for (size_t i = 0; rc != VCH_OK && i < f.n; i++) forget(s, f.slot[i]);
+    vch_arena_free(&f.arena);
+    return rc;
 }
 
 /* ---- undo ------------------------------------------------------------------------ */
@@ -133,6 +205,7 @@ static void undo_slot(const undo_t *u)
     u->slot->value = u->value;
     u->slot->n = u->n;
     u->slot->there = u->there;
+    u->slot->checked = false;
 }
 
 void st_rollback(vch_state_t *s)
@@ -178,6 +251,7 @@ static vch_rc set_slot(vch_state_t *s, slot_t *slot, vch_slice_t value, vch_err_
     slot->value = copy;
     slot->n = value.n;
     slot->there = true;
+    slot->checked = false;
     s->dirty_bytes += value.n + sizeof *slot;
     if (!slot->unsaved) {
         slot->unsaved = true;
@@ -190,13 +264,6 @@ static vch_rc set_slot(vch_state_t *s, slot_t *slot, vch_slice_t value, vch_err_
         s->unhashed = slot;
     }
     return VCH_OK;
-}
-
-static vch_slice_t index_key(uint8_t ret[SLOT_KEY_MAX], char space, const void *p, size_t n)
-{
-    ret[0] = (uint8_t)space;
-    memcpy(ret + 1, p, n);
-    return vch_slice(ret, n + 1);
 }
 
 static vch_rc get_from(vch_state_t *s, vch_slice_t key, vch_slice_t *ret, vch_err_t *err)
@@ -225,6 +292,12 @@ vch_rc st_set(vch_state_t *s, const vch_state_key_t *key, vch_slice_t value, vch
 {
     uint8_t k[SLOT_KEY_MAX];
     return set_in(s, index_key(k, 'S', key->b, key->n), value, err);
+}
+
+vch_rc st_slot_at(vch_state_t *s, char space, const void *id32, slot_t **ret, vch_err_t *err)
+{
+    uint8_t k[SLOT_KEY_MAX];
+    return st_slot(s, index_key(k, space, id32, 32), ret, err);
 }
 
 vch_rc st_get_at(vch_state_t *s, char space, const void *id32, vch_slice_t *ret, vch_err_t *err)

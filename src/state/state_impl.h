@@ -28,6 +28,7 @@ struct slot {
     uint8_t *value;
     size_t n;
     bool there, unsaved, unhashed;
+    bool checked; /* a derived value: it was compared with what the state says of it */
     uint8_t key_n;
     uint8_t key[SLOT_KEY_MAX];
 };
@@ -118,7 +119,11 @@ vch_rc st_get(vch_state_t *, const vch_state_key_t *, vch_slice_t *ret, vch_err_
 vch_rc st_set(vch_state_t *, const vch_state_key_t *, vch_slice_t value, vch_err_t *);
 /* The same in another space of the index: 'B', 'J', 'j', 'O', 'I'. */
 vch_rc st_get_at(vch_state_t *, char space, const void *id32, vch_slice_t *ret, vch_err_t *);
+vch_rc st_slot_at(vch_state_t *, char space, const void *id32, slot_t **ret, vch_err_t *err);
 vch_rc st_set_at(vch_state_t *, char space, const void *id32, vch_slice_t value, vch_err_t *);
+/* The same as getting each of n state values, but the state tree is walked once
+ * for all.  All or none: after a failure none of them counts as loaded. */
+vch_rc st_fetch(vch_state_t *, const vch_state_key_t *, size_t n, vch_err_t *);
 bool st_has(vch_state_t *, const vch_state_key_t *, vch_rc *ret_rc, vch_err_t *);
 vch_rc st_log_undo(vch_state_t *, const undo_t *);
 void st_rollback(vch_state_t *);

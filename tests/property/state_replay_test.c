@@ -180,13 +180,142 @@ static void a_tampered_index_is_found(void **state)
     world_free(w);
 }
 
+/* ---- every value that a decision reads, damaged on the disk ---------------------- */
+
+#define MANY 20480u /* subjects: five chunks; nothing is ever said about the last one's */
+#define KEPT_MAX 400
+
+typedef struct {
+    uint8_t key[64];
+    size_t key_n;
+    vch_buf_t value;
+} kept_t;
+
+typedef struct {
+    kept_t item[KEPT_MAX];
+    size_t n;
+} kept_list_t;
+
+static vch_rc keep(void *ctx, vch_slice_t key, vch_slice_t value)
+{
+    kept_list_t *l = ctx;
+    assert_true(l->n < KEPT_MAX && key.n <= sizeof l->item->key);
+    kept_t *k = &l->item[l->n++];
+    memcpy(k->key, key.p, key.n);
+    k->key_n = key.n;
+    vch_buf_init(&k->value, 1u << 20);
+    return vch_buf_put(&k->value, value.p, value.n);
+}
+
+static world_t *many_consents(void)
+{
+    vch_kv_t *kv;
+    KIT_OK(vch_kv_open_memory(&kv, NULL));
+    world_t *w = world_new_on(ROWS, kv);
+    KIT_OK(world_say(w, 0, VCH_KIND_DATASET, kit_dataset("many", &w->party_id[0])));
+    w->dataset = w->last;
+    KIT_OK(world_say(w, 0, VCH_KIND_VERSION, world_version(w, NULL, MANY, 0, true, 2)));
+    w->version = w->last;
+    for (uint32_t i = 0; i < 40; i++) {
+        say_t s = {.subject = i * 397, .serial = 1, .terms = &w->terms[0], .until = 30000 + i, .how = VCH_HOW_RECORDED};
+        KIT_OK(world_say(w, 0, VCH_KIND_CONSENT, world_statement(w, VCH_KIND_CONSENT, &s)));
+    }
+    (void)world_root(w);
+    KIT_OK(vch_state_save(w->state, NULL));
+    return w;
+}
+
+/* Decide on what the index holds now, as after a restart. */
+static vch_rc decide_cold(world_t *w, vch_buf_t *bits)
+{
+    uint64_t count = 0;
+    vch_rule_t rule;
+    vch_buf_clear(bits);
+    vch_state_free(w->state);
+    KIT_OK(vch_state_open(&w->state, w->kv, NULL));
+    return vch_state_permitted(w->state, &w->version, &w->party_id[1], vch_str(KIT_SCIENCE), vch_str(KIT_TRAINING),
+                               w->now, bits, &count, &rule, NULL);
+}
+
+static void put_back(world_t *w, const kept_t *k)
+{
+    KIT_OK(vch_kv_begin(w->kv, NULL));
+    KIT_OK(vch_kv_put(w->kv, vch_slice(k->key, k->key_n), vch_buf_slice(&k->value), NULL));
+    KIT_OK(vch_kv_commit(w->kv, NULL));
+}
+
+/* Flip a byte of the kept value in the index. */
+static vch_rc damaged(world_t *w, kept_t *k, size_t at, vch_buf_t *bits)
+{
+    k->value.p[at] ^= 0x10;
+    put_back(w, k);
+    k->value.p[at] ^= 0x10;
+    vch_rc rc = decide_cold(w, bits);
+    put_back(w, k);
+    return rc;
+}
+
+/* Is this one of the values without which nothing can be decided here? */
+static bool needed(const world_t *w, const kept_t *k)
+{
+    if (k->key[0] == 'F') return memcmp(k->key + 1, w->dataset.b, 32) == 0;
+    if (k->key[0] == 'B') return memcmp(k->key + 1, w->version.b, 32) == 0;
+    if (k->key[0] == 'P') return vch_get_u16(k->key + 1) == 0; /* the first page; of the others those on the way */
+    if (k->key[0] != 'S') return false;
+    switch (k->key[1]) {
+    case 'c':
+    case 'C':
+    case 'd':
+        return memcmp(k->key + 2, w->dataset.b, 32) == 0;
+    case 'v':
+        return memcmp(k->key + 2, w->version.b, 32) == 0;
+    case 'g':
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Whatever byte of it changes, a decision is refused, or never read it. */
+static void a_decision_reads_nothing_damaged(void **state)
+{
+    (void)state;
+    world_t *w = many_consents();
+    kept_list_t *all = vch_alloc(sizeof *all);
+    vch_buf_t good, bits;
+    size_t refused[256] = {0};
+    vch_buf_init(&good, 1u << 20);
+    vch_buf_init(&bits, 1u << 20);
+    KIT_OK(vch_kv_each(w->kv, vch_slice(NULL, 0), keep, all));
+    KIT_OK(decide_cold(w, &good));
+    for (size_t i = 0; i < all->n; i++) {
+        kept_t *k = &all->item[i];
+        if (k->key[0] == 'M') continue; /* the root itself: whoever changes it changes what is claimed */
+        for (size_t at = 0; at < k->value.n; at += 1 + k->value.n / 40) {
+            vch_rc rc = damaged(w, k, at, &bits);
+            assert_true(rc == VCH_ERR_CORRUPT || rc == VCH_OK);
+            if (rc == VCH_OK) assert_true(vch_slice_eq(vch_buf_slice(&bits), vch_buf_slice(&good)));
+            if (needed(w, k)) assert_int_equal(rc, VCH_ERR_CORRUPT);
+            refused[k->key[0] == 'S' ? k->key[1] : k->key[0]] += rc != VCH_OK;
+        }
+    }
+    for (const char *kind = "cCdvgtFBP"; *kind; kind++) assert_true(refused[(uint8_t)*kind] > 0);
+    assert_true(refused['P'] > 200); /* pages beside the way up, too: each is hashed whole */
+    KIT_OK(decide_cold(w, &bits));
+    assert_true(vch_slice_eq(vch_buf_slice(&bits), vch_buf_slice(&good)));
+    for (size_t i = 0; i < all->n; i++) vch_buf_free(&all->item[i].value);
+    vch_free(all);
+    vch_buf_free(&good);
+    vch_buf_free(&bits);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(histories_replay_in_memory),
-        cmocka_unit_test(histories_replay_on_lmdb),
-        cmocka_unit_test(a_changed_leaf_does_not_replay),
-        cmocka_unit_test(a_tampered_index_is_found),
+        cmocka_unit_test(histories_replay_in_memory),       cmocka_unit_test(histories_replay_on_lmdb),
+        cmocka_unit_test(a_changed_leaf_does_not_replay),   cmocka_unit_test(a_tampered_index_is_found),
+        cmocka_unit_test(a_decision_reads_nothing_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

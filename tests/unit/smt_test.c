@@ -502,6 +502,63 @@ static void empty_tree_holds_nothing(void **state)
     assert_false(vch_smt_verify_absent(&t->root, &leaf.path, NULL, NULL, 0));
 }
 
+/* ---- many at once ---- */
+
+static vch_rc tree_check(tree_t *t, const vch_smt_leaf_t *said, size_t n)
+{
+    vch_smt_leaf_t *copy = calloc(n + 1, sizeof *copy);
+    assert_non_null(copy);
+    if (n) memcpy(copy, said, n * sizeof *copy);
+    size_t saves = t->pages.saves;
+    vch_rc rc = vch_smt_check(&t->io, &t->root, copy, n, &t->arena);
+    assert_int_equal(t->pages.saves, saves);
+    vch_arena_reset(&t->arena);
+    free(copy);
+    return rc;
+}
+
+/* What each single proof says of 300 leaves, absent ones and doubles among
+ * them, is what the common walk agrees with; and with nothing else. */
+static void many_are_checked_at_once(void **state)
+{
+    tree_t *t = *state;
+    vch_smt_leaf_t leaves[300];
+    for (uint32_t i = 0; i < 300; i++) leaves[i] = i < 290 ? leaf_number(i, i) : leaf_leaving_at(25 * (i - 290), i);
+    leaves[299] = leaf_leaving_at(255, 1); /* beside leaf 77: pages down to depth 252 */
+    tree_put(t, leaves, 300);
+    for (size_t i = 0; i < 100; i++) leaves[i].path.b[i % 32] ^= 0x40; /* strangers */
+    for (size_t i = 0; i < 100; i++) leaves[i].value_hash = (vch_hash_t){{0}};
+    leaves[120] = leaves[121];
+    for (size_t i = 0; i < 300; i++) {
+        vch_smt_proof_t proof;
+        assert_int_equal(vch_smt_prove(&t->io, &t->root, &leaves[i].path, &proof), VCH_OK);
+        assert_int_equal(proof.end == VCH_SMT_MEMBER, i >= 100);
+    }
+    assert_int_equal(tree_check(t, leaves, 300), VCH_OK);
+    assert_int_equal(tree_check(t, leaves, 0), VCH_OK);
+    for (size_t i = 0; i < 300; i++) {
+        vch_smt_leaf_t right = leaves[i];
+        assert_int_equal(tree_check(t, &right, 1), VCH_OK);
+        leaves[i].value_hash.b[i % 32] ^= 1;
+        assert_int_equal(tree_check(t, leaves, 300), VCH_ERR_COMMITMENT);
+        assert_int_equal(tree_check(t, &leaves[i], 1), VCH_ERR_COMMITMENT);
+        leaves[i].value_hash = (vch_hash_t){{0}}; /* "nothing is there" */
+        assert_int_equal(tree_check(t, leaves, 300), i < 100 ? VCH_OK : VCH_ERR_COMMITMENT);
+        leaves[i] = right;
+    }
+}
+
+static void an_empty_tree_agrees_with_nothing(void **state)
+{
+    tree_t *t = *state;
+    vch_smt_leaf_t leaves[2] = {leaf_number(1, 1), leaf_number(2, 2)};
+    assert_int_equal(tree_check(t, leaves, 2), VCH_ERR_COMMITMENT);
+    leaves[0].value_hash = (vch_hash_t){{0}};
+    assert_int_equal(tree_check(t, leaves, 2), VCH_ERR_COMMITMENT);
+    leaves[1].value_hash = (vch_hash_t){{0}};
+    assert_int_equal(tree_check(t, leaves, 2), VCH_OK);
+}
+
 /* ---- damage ---- */
 
 /* With this page as it is now, proving a path that needs it fails, and so
@@ -514,6 +571,7 @@ static void damage_is_found(tree_t *t, const vch_smt_leaf_t *leaf)
     assert_int_equal(proof.depth, 4711);
     size_t saves = t->pages.saves;
     assert_int_equal(tree_update(t, leaf, 1), VCH_ERR_CORRUPT);
+    assert_int_equal(tree_check(t, leaf, 1), VCH_ERR_CORRUPT);
     assert_memory_equal(&t->root, &before, 32);
     assert_int_equal(t->pages.saves, saves);
 }
@@ -714,6 +772,8 @@ static void failures_of_the_store_arrive(void **state)
     t->pages.fail_in = 1;
     assert_int_equal(vch_smt_prove(&t->io, &t->root, &leaves[0].path, &proof), VCH_ERR_IO);
     assert_int_equal(proof.depth, 4711);
+    t->pages.fail_in = 2;
+    assert_int_equal(tree_check(t, leaves, 100), VCH_ERR_IO);
     for (size_t call = 1;; call++) {
         tree_restart(t);
         tree_put(t, leaves, 100);
@@ -748,6 +808,8 @@ int main(void)
         SMT_TEST(every_other_key_is_proved_absent),
         SMT_TEST(absence_does_not_travel),
         SMT_TEST(empty_tree_holds_nothing),
+        SMT_TEST(many_are_checked_at_once),
+        SMT_TEST(an_empty_tree_agrees_with_nothing),
         SMT_TEST(every_damaged_page_is_found),
         SMT_TEST(pages_of_another_place_or_time_are_found),
         SMT_TEST(only_well_formed_pages_are_read),
