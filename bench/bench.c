@@ -79,6 +79,7 @@ int main(int argc, char **argv)
     if (wanted(argc, argv, "hash")) bench_hash();
     if (wanted(argc, argv, "log")) bench_log(dir);
     if (wanted(argc, argv, "peers")) bench_peers(dir);
+    if (wanted(argc, argv, "serve")) bench_serve(dir);
     if (wanted(argc, argv, "one")) bench_one(dir);
     if (wanted(argc, argv, "signed")) bench_signed();
     if (wanted(argc, argv, "consents")) bench_consents();

@@ -52,6 +52,7 @@ void bench_limit(const char *name, const char *unit, double ours, double limit);
 void bench_log(const char *dir);
 void bench_hash(void);
 void bench_peers(const char *dir);
+void bench_serve(const char *dir);
 void bench_signed(void);
 void bench_consents(void);
 void bench_access(const char *dir);
