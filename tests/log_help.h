@@ -77,6 +77,16 @@ static inline size_t help_note(char *out, size_t out_n, uint64_t size, const vch
                             (unsigned long long)size, text, tail);
 }
 
+/* The same, cosigned by `others` witnesses, each with the tail as its signature. */
+static inline size_t help_cosigned(char *out, size_t out_n, uint64_t size, const vch_hash_t *root, unsigned others,
+                                   const char *tail)
+{
+    size_t n = help_note(out, out_n, size, root, "c2lnbmF0dXJl");
+    for (unsigned i = 0; i < others; i++)
+        n += (size_t)snprintf(out + n, out_n - n, "\xe2\x80\x94 w%u.example %s\n", i, tail);
+    return n;
+}
+
 /* Entry i has i % 3 statements; with an erased one when i % 7 = 5. */
 typedef struct {
     uint8_t entry[HELP_ENTRY_MAX], statement[2][64];
@@ -131,6 +141,16 @@ static inline vch_rc help_publish(vch_log_t *log, uint64_t size, vch_err_t *err)
     VCH_TRY(vch_log_root(log, size, &root, err));
     size_t n = help_note(note, sizeof note, size, &root, "c2lnbmF0dXJl");
     return vch_log_publish(log, size, vch_slice(note, n), err);
+}
+
+/* A cosigned checkpoint of the first `size` entries is kept. */
+static inline vch_rc help_keep(vch_log_t *log, uint64_t size, unsigned others, const char *tail, vch_err_t *err)
+{
+    vch_hash_t root;
+    char note[1000];
+    VCH_TRY(vch_log_root(log, size, &root, err));
+    size_t n = help_cosigned(note, sizeof note, size, &root, others, tail);
+    return vch_log_keep_cosigned(log, size, vch_slice(note, n), err);
 }
 
 static inline vch_rc help_is_same(void *ctx, const vch_log_entry_t *e)

@@ -6,6 +6,13 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+/* A kept checkpoint says that the first `size` entries have this root. */
+typedef struct {
+    uint64_t size, at;
+    vch_hash_t root;
+} said_t;
 
 typedef struct {
     vch_port_t *port;
@@ -20,6 +27,8 @@ typedef struct {
     bool head_any;
     vch_hash_t head_root;
     vch_buf_t note;
+    said_t *said; /* by size */
+    size_t said_n, said_cap, said_next;
 
     vch_grow_t *grow;
     vch_hash_t network, *leaves;
@@ -203,9 +212,38 @@ static void check_checkpoint(check_t *c)
 
 /* ---- the truth ------------------------------------------------------------------------ */
 
+/* What others cosigned binds the log as much as its own head. */
+static void check_said(check_t *c, uint64_t size)
+{
+    vch_hash_t root;
+    if (c->said_next == c->said_n || c->said[c->said_next].size > size) return;
+    vch_grow_root(c->grow, &root);
+    for (; c->said_next < c->said_n && c->said[c->said_next].size <= size; c->said_next++) {
+        const said_t *s = &c->said[c->said_next];
+        if (s->size == size && !vch_hash_eq(&root, &s->root))
+            report(c, "log/cosigned", size, s->at, false, false, "a cosigned root is not that of the entries");
+    }
+}
+
+/* Stops at each size that somebody signed. */
+static void grow_to(check_t *c, uint64_t at, uint64_t end)
+{
+    const vch_hash_t *leaf = c->leaves;
+    while (at < end) {
+        uint64_t stop = end;
+        if (c->head_any && at < c->head_size) stop = vch_min(stop, c->head_size);
+        if (c->said_next < c->said_n && at < c->said[c->said_next].size)
+            stop = vch_min(stop, c->said[c->said_next].size);
+        vch_grow_add(c->grow, leaf, (size_t)(stop - at), check_full, c);
+        leaf += stop - at;
+        at = stop;
+        if (c->head_any && at == c->head_size) check_signed_size(c);
+        check_said(c, at);
+    }
+}
+
 static vch_rc check_leaves(check_t *c, const vch_scan_t *scan)
 {
-    uint64_t at = scan->head.first, end = at + scan->head.count;
     if (c->leaves_cap < scan->head.count) {
         vch_hash_t *more = vch_resize(c->leaves, scan->head.count * sizeof *more);
         if (!more) return VCH_ERR_MEMORY;
@@ -213,12 +251,7 @@ static vch_rc check_leaves(check_t *c, const vch_scan_t *scan)
         c->leaves_cap = scan->head.count;
     }
     vch_group_leaves(c->leaves, &scan->head, scan->frames, 0, UINT64_MAX);
-    if (c->head_any && at < c->head_size && c->head_size <= end) {
-        vch_grow_add(c->grow, c->leaves, (size_t)(c->head_size - at), check_full, c);
-        check_signed_size(c);
-        at = c->head_size;
-    }
-    vch_grow_add(c->grow, c->leaves + (at - scan->head.first), (size_t)(end - at), check_full, c);
+    grow_to(c, scan->head.first, scan->head.first + scan->head.count);
     const uint8_t *p = scan->frames;
     for (uint32_t i = 0; i < scan->head.count; i++) {
         const uint8_t *body = p + VCH_FRAME_HEAD;
@@ -302,6 +335,9 @@ static vch_rc check_segments(check_t *c)
     }
     if (rc == VCH_OK && next < c->head_size && c->truth == 0)
         report(c, "log/seg", next, 0, false, false, "the log ends below its last signed checkpoint");
+    if (rc == VCH_OK && c->said_n && c->said[c->said_n - 1].size > next && c->truth == 0)
+        report(c, "log/cosigned", c->said[c->said_n - 1].size, c->said[c->said_n - 1].at, false, false,
+               "the log ends below a cosigned checkpoint");
     vch_free(first);
     return rc;
 }
@@ -332,6 +368,31 @@ static vch_rc check_head(check_t *c)
     return VCH_OK;
 }
 
+static int by_size(const void *a, const void *b)
+{
+    uint64_t x = ((const said_t *)a)->size, y = ((const said_t *)b)->size;
+    return x < y ? -1 : x > y;
+}
+
+static vch_rc said_one(void *ctx, uint64_t size, uint64_t at, vch_slice_t note)
+{
+    check_t *c = ctx;
+    said_t s = {.at = at};
+    if (!vch_note_parse(note, &s.size, &s.root) || s.size != size) {
+        report(c, "log/cosigned", size, at, false, false, "it holds something else than a checkpoint of its size");
+        return VCH_OK;
+    }
+    if (c->said_n == c->said_cap) {
+        size_t cap = c->said_cap ? 2 * c->said_cap : 64;
+        said_t *more = vch_resize(c->said, cap * sizeof *more);
+        if (!more) return VCH_ERR_MEMORY;
+        c->said = more;
+        c->said_cap = cap;
+    }
+    c->said[c->said_n++] = s;
+    return VCH_OK;
+}
+
 static vch_rc check_cosigned(check_t *c)
 {
     vch_buf_t data;
@@ -343,11 +404,12 @@ static vch_rc check_cosigned(check_t *c)
         rc = VCH_OK;
     } else if (rc == VCH_OK) {
         vch_err_t why = {0};
-        rc = vch_cosigned_scan(vch_buf_slice(&data), 0, &end, NULL, NULL, &why);
+        rc = vch_cosigned_scan(vch_buf_slice(&data), 0, &end, said_one, c, &why);
         if (rc == VCH_ERR_CORRUPT) report(c, "log/cosigned", 0, end, false, false, why.text);
         if (rc == VCH_OK && end < data.n) report(c, "log/cosigned", 0, end, false, false, "the last record is damaged");
         rc = rc == VCH_ERR_CORRUPT ? VCH_OK : rc;
     }
+    if (c->said_n) qsort(c->said, c->said_n, sizeof *c->said, by_size);
     vch_buf_free(&data);
     return rc;
 }
@@ -380,6 +442,7 @@ vch_rc vch_log_check(vch_port_t *port, const char *dir, bool repair, vch_damage_
         if (rc == VCH_OK) *ret_damaged = c->damaged;
         vch_buf_free(&c->bundle);
         vch_buf_free(&c->note);
+        vch_free(c->said);
         vch_free(c->leaves);
     }
     vch_free(grow);

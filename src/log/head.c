@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* log/head: the last signed checkpoint, in two slots written in turn, so that
- * a torn write leaves the other one.  log/cosigned: every cosigned one.
+ * a torn write leaves the other one.  log/cosigned: every cosigned one, of one
+ * size maybe several.  Records that only the log signed may stand in old files;
+ * readers never get them.
  *
  *   slot    "VCHHEAD1" ‖ u64 sequence ‖ u64 size ‖ u32 length ‖ note ‖ zeros
  *           ‖ u32 crc32c of the 16,380 before                (16,384 bytes)
@@ -99,6 +101,27 @@ bool vch_note_parse(vch_slice_t note, uint64_t *ret_size, vch_hash_t *ret_root)
     return true;
 }
 
+/* How many signatures under the note are by another name than its origin.  Who
+ * they are, and whether they are any good, is for those to say who know keys. */
+static uint32_t cosignatures(vch_slice_t note)
+{
+    static const char dash[] = "\xe2\x80\x94 ";
+    const size_t dash_n = sizeof dash - 1;
+    vch_slice_t origin, line;
+    uint32_t n = 0;
+    bool below = false; /* the signatures stand below the last empty line */
+    if (!next_line(&note, &origin)) return 0;
+    while (next_line(&note, &line)) {
+        bool is_sig = line.n > dash_n && memcmp(line.p, dash, dash_n) == 0;
+        bool is_own = line.n > dash_n + origin.n && memcmp(line.p + dash_n, origin.p, origin.n) == 0 &&
+                      line.p[dash_n + origin.n] == ' ';
+        if (line.n == 0) n = 0;
+        below = below || line.n == 0;
+        n += below && is_sig && !is_own;
+    }
+    return n;
+}
+
 /* ---- publishing -------------------------------------------------------------- */
 
 static vch_rc head_write(vch_log_t *log, const vch_head_t *head, uint64_t size, vch_slice_t note, vch_err_t *err)
@@ -118,7 +141,8 @@ static vch_rc head_write(vch_log_t *log, const vch_head_t *head, uint64_t size, 
     return rc == VCH_OK ? rc : vch_fail(err, rc, "writing log/head: %s", vch_rc_text(rc));
 }
 
-static vch_rc publish_check(vch_log_t *log, uint64_t size, vch_slice_t note, vch_err_t *err)
+/* Is it a checkpoint of this log's first `size` entries? */
+static vch_rc note_check(vch_log_t *log, uint64_t size, vch_slice_t note, vch_err_t *err)
 {
     uint64_t said = 0;
     vch_hash_t root, want;
@@ -135,7 +159,7 @@ static vch_rc publish(vch_log_t *log, uint64_t size, vch_slice_t note, vch_err_t
     char path[VCH_PATH_MAX];
     vch_head_t head;
     vch_buf_t old;
-    VCH_TRY(publish_check(log, size, note, err));
+    VCH_TRY(note_check(log, size, note, err));
     VCH_TRY(vch_log_path(log, path, "tlog/checkpoint", err));
     vch_buf_init(&old, VCH_NOTE_MAX);
     vch_rc rc = vch_head_read(log->port, log->head_file, &head, &old, err);
@@ -189,7 +213,9 @@ vch_rc vch_cosigned_scan(vch_slice_t data, uint64_t base, uint64_t *ret_end, vch
 {
     size_t at = 0, n;
     for (; (n = kept_at(data, at)) > 0; at += n)
-        if (fn) VCH_TRY(fn(ctx, vch_get_u64(data.p + at + 8), base + at + KEPT_HEAD, n - KEPT_HEAD));
+        if (fn)
+            VCH_TRY(fn(ctx, vch_get_u64(data.p + at + 8), base + at + KEPT_HEAD,
+                       vch_slice(data.p + at + KEPT_HEAD, n - KEPT_HEAD)));
     for (size_t later = at + 1; later < data.n; later++)
         if (kept_at(data, later))
             return vch_hint(
@@ -199,9 +225,11 @@ vch_rc vch_cosigned_scan(vch_slice_t data, uint64_t base, uint64_t *ret_end, vch
     return VCH_OK;
 }
 
-static vch_rc kept_note(void *ctx, uint64_t size, uint64_t at, size_t n)
+static vch_rc kept_note(void *ctx, uint64_t size, uint64_t at, vch_slice_t note)
 {
     vch_log_t *log = ctx;
+    uint32_t others = cosignatures(note);
+    if (others == 0) return VCH_OK;
     if (log->kept_n == log->kept_cap) {
         size_t cap = log->kept_cap ? 2 * log->kept_cap : 16;
         vch_kept_t *more = vch_resize(log->kept, cap * sizeof *more);
@@ -209,8 +237,20 @@ static vch_rc kept_note(void *ctx, uint64_t size, uint64_t at, size_t n)
         log->kept = more;
         log->kept_cap = cap;
     }
-    log->kept[log->kept_n++] = (vch_kept_t){size, at, (uint32_t)n};
+    log->kept[log->kept_n++] = (vch_kept_t){size, at, (uint32_t)note.n, others};
     return VCH_OK;
+}
+
+/* By size, of one size as they were kept.  A cosignature that came late stands
+ * near the end, so little moves. */
+static void kept_order(vch_log_t *log, size_t from)
+{
+    for (size_t i = from; i < log->kept_n; i++) {
+        vch_kept_t k = log->kept[i];
+        size_t j = i;
+        for (; j > 0 && log->kept[j - 1].size > k.size; j--) log->kept[j] = log->kept[j - 1];
+        log->kept[j] = k;
+    }
 }
 
 /* Take in the records behind those known; *ret_size: bytes of the file. */
@@ -226,7 +266,9 @@ static vch_rc kept_refresh(vch_log_t *log, vch_file_t *file, uint64_t *ret_size,
     if (!data) return vch_fail(err, VCH_ERR_MEMORY, "no memory for %zu bytes of log/cosigned", n);
     rc = vch_file_read(log->port, file, data, n, log->kept_end, err);
     if (rc == VCH_OK) rc = vch_cosigned_scan(vch_slice(data, n), log->kept_end, &log->kept_end, kept_note, log, err);
-    if (rc != VCH_OK) {
+    if (rc == VCH_OK) {
+        kept_order(log, had);
+    } else {
         log->kept_n = had;
         (void)vch_context(err, rc, "reading log/cosigned");
     }
@@ -268,6 +310,7 @@ static vch_rc keep_cosigned(vch_log_t *log, uint64_t size, vch_slice_t note, vch
     char path[VCH_PATH_MAX];
     vch_file_t *file = NULL;
     uint64_t had = 0;
+    VCH_TRY(note_check(log, size, note, err));
     VCH_TRY(vch_log_path(log, path, "log/cosigned", err));
     VCH_TRY(vch_file_open(log->port, &file, path, VCH_OPEN_WRITE, err));
     vch_rc rc = kept_refresh(log, file, &had, err);
@@ -282,6 +325,8 @@ vch_rc vch_log_keep_cosigned(vch_log_t *log, uint64_t size, vch_slice_t note, vc
     if (log->options.read_only) return vch_fail(err, VCH_ERR_READ_ONLY, "the log was opened for reading only");
     if (note.n == 0 || note.n > VCH_NOTE_MAX)
         return vch_fail(err, VCH_ERR_LIMIT, "a checkpoint has 1 to %u bytes", VCH_NOTE_MAX);
+    if (cosignatures(note) == 0)
+        return vch_fail(err, VCH_ERR_FORMAT, "nobody but the log signed this checkpoint of %" PRIu64 " entries", size);
     VCH_TRY(vch_log_alive(log, err));
     pthread_mutex_lock(&log->publish_lock);
     vch_rc rc = keep_cosigned(log, size, note, err);
@@ -289,38 +334,102 @@ vch_rc vch_log_keep_cosigned(vch_log_t *log, uint64_t size, vch_slice_t note, vc
     return rc;
 }
 
+/* The first that is kept of at least `size` entries; kept_n: none. */
+static size_t kept_from(const vch_log_t *log, uint64_t size)
+{
+    size_t lo = 0, hi = log->kept_n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (log->kept[mid].size < size)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* Of one size the one with the most cosignatures, of equals the earliest. */
+static size_t kept_best(const vch_log_t *log, size_t first)
+{
+    size_t best = first;
+    for (size_t i = first + 1; i < log->kept_n && log->kept[i].size == log->kept[first].size; i++)
+        if (log->kept[i].others > log->kept[best].others) best = i;
+    return best;
+}
+
+static vch_rc kept_read(vch_log_t *log, vch_file_t *file, const vch_kept_t *k, vch_buf_t *ret_note, vch_err_t *err)
+{
+    uint8_t *to;
+    size_t had = ret_note->n;
+    vch_rc rc = vch_buf_extend(ret_note, k->n, &to);
+    if (rc != VCH_OK) return vch_fail(err, rc, "no memory for a checkpoint");
+    rc = vch_file_read(log->port, file, to, k->n, k->at, err);
+    if (rc != VCH_OK) ret_note->n = had;
+    return rc;
+}
+
 static vch_rc find_kept(vch_log_t *log, vch_file_t *file, uint64_t size, vch_buf_t *ret_note, uint64_t *ret_size,
                         vch_err_t *err)
 {
-    uint64_t bytes;
-    uint8_t *to;
-    VCH_TRY(kept_refresh(log, file, &bytes, err));
-    for (size_t i = 0; i < log->kept_n; i++) {
-        const vch_kept_t *kept = &log->kept[i];
-        if (kept->size < size) continue;
-        size_t had = ret_note->n;
-        vch_rc rc = vch_buf_extend(ret_note, kept->n, &to);
-        if (rc != VCH_OK) return vch_fail(err, rc, "no memory for a checkpoint");
-        rc = vch_file_read(log->port, file, to, kept->n, kept->at, err);
-        if (rc == VCH_OK)
-            *ret_size = kept->size;
-        else
-            ret_note->n = had;
-        return rc;
+    size_t i = kept_from(log, size);
+    if (i == log->kept_n)
+        return vch_fail(err, VCH_ERR_NOT_FOUND, "no cosigned checkpoint covers %" PRIu64 " entries", size);
+    VCH_TRY(kept_read(log, file, &log->kept[kept_best(log, i)], ret_note, err));
+    *ret_size = log->kept[i].size;
+    return VCH_OK;
+}
+
+static vch_rc walk_kept(vch_log_t *log, vch_file_t *file, uint64_t size, vch_kept_fn fn, void *ctx, vch_err_t *err)
+{
+    vch_buf_t note;
+    bool on = true;
+    vch_rc rc = VCH_OK;
+    vch_buf_init(&note, VCH_NOTE_MAX);
+    for (size_t i = kept_from(log, size); on && rc == VCH_OK && i < log->kept_n; i++) {
+        vch_buf_clear(&note);
+        rc = kept_read(log, file, &log->kept[i], &note, err);
+        if (rc == VCH_OK) on = fn(ctx, log->kept[i].size, vch_buf_slice(&note));
     }
-    return vch_fail(err, VCH_ERR_NOT_FOUND, "no cosigned checkpoint covers %" PRIu64 " entries", size);
+    vch_buf_free(&note);
+    return rc;
+}
+
+/* The file with what others added to it, under the lock that guards the list. */
+static vch_rc kept_open(vch_log_t *log, vch_file_t **ret, vch_err_t *err)
+{
+    char path[VCH_PATH_MAX];
+    uint64_t bytes;
+    VCH_TRY(vch_log_alive(log, err));
+    VCH_TRY(vch_log_path(log, path, "log/cosigned", err));
+    VCH_TRY(vch_file_open(log->port, ret, path, VCH_OPEN_READ, err));
+    pthread_mutex_lock(&log->publish_lock);
+    vch_rc rc = kept_refresh(log, *ret, &bytes, err);
+    if (rc == VCH_OK) return rc;
+    pthread_mutex_unlock(&log->publish_lock);
+    vch_file_close(log->port, *ret);
+    return rc;
+}
+
+static void kept_close(vch_log_t *log, vch_file_t *file)
+{
+    pthread_mutex_unlock(&log->publish_lock);
+    vch_file_close(log->port, file);
 }
 
 vch_rc vch_log_cosigned(vch_log_t *log, uint64_t size, vch_buf_t *ret_note, uint64_t *ret_size, vch_err_t *err)
 {
-    char path[VCH_PATH_MAX];
     vch_file_t *file = NULL;
-    VCH_TRY(vch_log_alive(log, err));
-    VCH_TRY(vch_log_path(log, path, "log/cosigned", err));
-    VCH_TRY(vch_file_open(log->port, &file, path, VCH_OPEN_READ, err));
-    pthread_mutex_lock(&log->publish_lock);
+    VCH_TRY(kept_open(log, &file, err));
     vch_rc rc = find_kept(log, file, size, ret_note, ret_size, err);
-    pthread_mutex_unlock(&log->publish_lock);
-    vch_file_close(log->port, file);
+    kept_close(log, file);
+    return rc;
+}
+
+vch_rc vch_log_cosigned_each(vch_log_t *log, uint64_t size, vch_kept_fn fn, void *ctx, vch_err_t *err)
+{
+    vch_file_t *file = NULL;
+    VCH_TRY(kept_open(log, &file, err));
+    vch_rc rc = walk_kept(log, file, size, fn, ctx, err);
+    kept_close(log, file);
     return rc;
 }

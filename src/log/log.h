@@ -101,10 +101,19 @@ VCH_MUST_USE vch_rc vch_log_consistency(vch_log_t *, uint64_t size1, uint64_t si
 VCH_MUST_USE vch_rc vch_log_publish(vch_log_t *, uint64_t size, vch_slice_t note, vch_err_t *);
 /* The last published note and its size; ERR_NOT_FOUND before the first. */
 VCH_MUST_USE vch_rc vch_log_head(vch_log_t *, vch_buf_t *ret_note, uint64_t *ret_size, vch_err_t *);
-/* log/cosigned: u32 length ‖ u32 crc32c ‖ u64 size ‖ note, synced. */
+/* Keep a checkpoint of the first `size` entries that others cosigned, in
+ * log/cosigned, synced.  ERR_FORMAT when only the log signed it or its size
+ * differs, ERR_CONFLICT when its root does.  A later one of the same size may be
+ * kept as well. */
 VCH_MUST_USE vch_rc vch_log_keep_cosigned(vch_log_t *, uint64_t size, vch_slice_t note, vch_err_t *);
-/* The first kept note with a size of at least `size`; ERR_NOT_FOUND. */
+/* The kept note of the smallest size that is at least `size`; of several of that
+ * size the one with the most cosignatures, of equals the earliest.  Nobody has
+ * verified the signatures.  ERR_NOT_FOUND. */
 VCH_MUST_USE vch_rc vch_log_cosigned(vch_log_t *, uint64_t size, vch_buf_t *ret_note, uint64_t *ret_size, vch_err_t *);
+/* All of them from `size` on, by size, those of one size as they were kept,
+ * until fn returns false.  fn must not call the log. */
+typedef bool (*vch_kept_fn)(void *ctx, uint64_t size, vch_slice_t note);
+VCH_MUST_USE vch_rc vch_log_cosigned_each(vch_log_t *, uint64_t size, vch_kept_fn fn, void *ctx, vch_err_t *);
 
 /* Read everything again: every segment byte (also the zeros), head slots,
  * cosigned, and each tile against the entries.  Damage in the truth is

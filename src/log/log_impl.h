@@ -151,8 +151,8 @@ typedef struct {
 
 typedef struct {
     uint64_t size, at;
-    uint32_t n;
-} vch_kept_t; /* a note in log/cosigned */
+    uint32_t n, others; /* its bytes; cosignatures */
+} vch_kept_t;           /* a cosigned note in log/cosigned */
 
 /* A thread for one job at a time; it begins with the first. */
 typedef struct {
@@ -216,7 +216,7 @@ struct vch_log {
     _Atomic uint64_t head_size; /* read by all */
     uint64_t tiles_size;        /* tiles of this published size are on disk, */
     uint64_t distrust;          /* but full ones below this size may be torn */
-    vch_kept_t *kept;
+    vch_kept_t *kept;           /* by size */
     size_t kept_n, kept_cap;
     uint64_t kept_end;
 };
@@ -291,8 +291,8 @@ vch_rc vch_head_read(vch_port_t *, vch_file_t *, vch_head_t *ret, vch_buf_t *ret
 /* Size and root as the checkpoint's second and third line say. */
 bool vch_note_parse(vch_slice_t note, uint64_t *ret_size, vch_hash_t *ret_root);
 vch_rc vch_head_create(vch_port_t *, const char *dir, vch_err_t *err);
-/* A kept note of n bytes at `at` of the file. */
-typedef vch_rc (*vch_cosigned_fn)(void *ctx, uint64_t size, uint64_t at, size_t n);
+/* A kept note at `at` of the file. */
+typedef vch_rc (*vch_cosigned_fn)(void *ctx, uint64_t size, uint64_t at, vch_slice_t note);
 /* Every valid record of `data`, which begins at byte `base` of log/cosigned;
  * *ret_end: behind the last one.  A bad record before a valid one is
  * ERR_CORRUPT. */

@@ -381,7 +381,7 @@ static vch_rc walk_all(walk_t *w)
     VCH_TRY(vch_path(segments, "%s/log/seg", w->copy.from));
     VCH_TRY(w->copy.port->disk->list(w->copy.port, segments, add_segment, w));
     VCH_TRY(add_bytes(w, "log/head", &w->cut->head));
-    if (w->cut->cosigned.n) VCH_TRY(add_bytes(w, "log/cosigned", &w->cut->cosigned));
+    VCH_TRY(add_bytes(w, "log/cosigned", &w->cut->cosigned)); /* mostly empty, but it belongs to a log */
     return walk_folder(w, "");
 }
 

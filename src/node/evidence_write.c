@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From the bag to bytes: leaves under the first cosigned checkpoint that
- * covers their block, so that a time is bracketed as closely as can be; else
- * under the newest one. */
+/* From the bag to bytes: leaves under the first checkpoint that covers their
+ * block and that a quorum cosigned, so that a time is bracketed as closely as
+ * can be; else under the newest one. */
 #include <stdlib.h>
 
 #include "codec/cbor.h"
@@ -9,7 +9,6 @@
 #include "node/evidence.h"
 
 #define CHECKPOINTS_MAX 16
-#define COSIGNED_LOOKS 1024
 
 typedef struct {
     uint64_t size;
@@ -90,28 +89,6 @@ static void put_checkpoint(writer_t *w, uint64_t size, vch_slice_t note)
     w->checkpoints++;
 }
 
-static bool is_cosigned(vch_slice_t bytes)
-{
-    vch_note_t *note = vch_alloc(sizeof *note);
-    bool more = note && vch_note_get(note, bytes) == VCH_OK && note->sigs > 1;
-    vch_free(note);
-    return more;
-}
-
-/* The first kept checkpoint over `size` entries that others than the log
- * signed too; those that it signed alone are stepped over, within reason. */
-static vch_rc find_cosigned(ev_t *ev, uint64_t size, vch_buf_t *note, uint64_t *ret_size)
-{
-    for (unsigned i = 0; i < COSIGNED_LOOKS; i++) {
-        vch_buf_clear(note);
-        VCH_TRY(vch_log_cosigned(ev->l->log, size, note, ret_size, NULL));
-        if (*ret_size > vch_log_size(ev->l->log)) return VCH_ERR_NOT_FOUND;
-        if (is_cosigned(vch_buf_slice(note))) return VCH_OK;
-        size = *ret_size + 1;
-    }
-    return VCH_ERR_NOT_FOUND;
-}
-
 /* `size`: of the log up to a block's end. */
 static vch_rc choose(writer_t *w, uint64_t size)
 {
@@ -120,7 +97,7 @@ static vch_rc choose(writer_t *w, uint64_t size)
     vch_slice_t copy = ev->note;
     uint64_t kept = 0;
     vch_buf_init(&note, VCH_BUNDLE_BYTES_MAX);
-    vch_rc rc = find_cosigned(ev, size, &note, &kept);
+    vch_rc rc = vch_ledger_cosigned(ev->l, size, &note, &kept, NULL);
     if (rc == VCH_OK)
         rc = ev_copy(ev, vch_buf_slice(&note), &copy);
     else if (rc == VCH_ERR_NOT_FOUND) {

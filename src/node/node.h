@@ -107,6 +107,13 @@ VCH_MUST_USE vch_rc vch_object_find(vch_ledger_t *, const vch_id_t *object, uint
 VCH_MUST_USE vch_rc vch_object_read(vch_ledger_t *, const vch_id_t *object, vch_arena_t *, vch_statement_t *ret,
                                     uint64_t *ret_index, vch_err_t *);
 
+/* The kept checkpoint to show for the first `size` entries: of those that reach
+ * that far the first that trust.policy's quorum cosigned, else one that a
+ * witness named there did, else anybody.  Never one on which a signature of a
+ * key named there fails.  Between read_begin and read_end.  ERR_NOT_FOUND. */
+VCH_MUST_USE vch_rc vch_ledger_cosigned(vch_ledger_t *, uint64_t size, vch_buf_t *ret_note, uint64_t *ret_size,
+                                        vch_err_t *);
+
 /* Documents off the log: blobs/ab/<sha256>, durable before this returns. */
 VCH_MUST_USE vch_rc vch_blob_put(vch_ledger_t *, vch_slice_t, vch_hash_t *ret, vch_err_t *);
 VCH_MUST_USE vch_rc vch_blob_get(vch_ledger_t *, const vch_hash_t *, size_t max, vch_buf_t *ret, vch_err_t *);

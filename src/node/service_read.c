@@ -60,15 +60,17 @@ static vch_rc signed_size(vch_ledger_t *l, uint64_t *ret, vch_err_t *err)
     return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;
 }
 
-/* Was a checkpoint of exactly this size ever signed? */
-static bool was_signed(vch_ledger_t *l, uint64_t size)
+/* May a checkpoint of exactly this size have been signed?  Only where a block ends. */
+static bool may_be_signed(vch_ledger_t *l, uint64_t size)
 {
-    vch_buf_t note;
-    uint64_t kept = 0;
-    vch_buf_init(&note, VCH_NOTE_BYTES_MAX);
-    bool was = vch_log_cosigned(l->log, size, &note, &kept, NULL) == VCH_OK && kept == size;
-    vch_buf_free(&note);
-    return was;
+    vch_arena_t arena;
+    vch_log_entry_t e;
+    vch_kind_t kind;
+    vch_arena_init(&arena, 16u << 20);
+    bool may = vch_log_read(l->log, size - 1, &arena, &e, NULL) == VCH_OK &&
+               vch_leaf_kind(&kind, e.record.entry) == VCH_OK && kind == VCH_KIND_STATE_COMMIT;
+    vch_arena_free(&arena);
+    return may;
 }
 
 static vch_rc put_bundled(void *ctx, const vch_log_entry_t *e)
@@ -82,7 +84,7 @@ static vch_rc put_bundled(void *ctx, const vch_log_entry_t *e)
 static vch_rc make_bundle(vch_ledger_t *l, uint64_t n, unsigned width, uint64_t size, vch_buf_t *ret, vch_err_t *err)
 {
     uint64_t from = n * TILE_WIDTH, to = from + width;
-    if (width < TILE_WIDTH && to != size && !was_signed(l, to)) return no_tile(err);
+    if (width < TILE_WIDTH && to != size && !may_be_signed(l, to)) return no_tile(err);
     return vch_log_replay(l->log, from, to, put_bundled, ret, err);
 }
 

@@ -689,7 +689,6 @@ static vch_rc sign_head(vch_ledger_t *l, uint64_t size, vch_buf_t *head, vch_err
     vch_buf_clear(head);
     VCH_TRY(nd_checkpoint_text(head, l->log, l->origin, l->log_key, size, err));
     VCH_TRY(vch_log_publish(l->log, size, vch_buf_slice(head), err));
-    VCH_TRY(vch_log_keep_cosigned(l->log, size, vch_buf_slice(head), err));
     l->wrote = false;
     l->in->checkpointed_boot = l->port->clock->boot_ms(l->port);
     return VCH_OK;

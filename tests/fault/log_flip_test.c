@@ -83,8 +83,8 @@ static world_t begin(void)
         assert_int_equal(append_small(log, 50, &w.err), VCH_OK);
         if (i % 2) assert_int_equal(help_publish(log, vch_log_size(log), &w.err), VCH_OK);
     }
-    assert_int_equal(vch_log_keep_cosigned(log, 100, vch_str("the first cosigned one"), &w.err), VCH_OK);
-    assert_int_equal(vch_log_keep_cosigned(log, 300, vch_str("the second cosigned one"), &w.err), VCH_OK);
+    assert_int_equal(help_keep(log, 100, 1, "dGhlIGZpcnN0", &w.err), VCH_OK);
+    assert_int_equal(help_keep(log, 300, 1, "dGhlIHNlY29uZA==", &w.err), VCH_OK);
     vch_log_close(log);
     walk_t walk = {&w, "d"};
     assert_int_equal(w.port->disk->list(w.port, "d", collect, &walk), VCH_OK);

@@ -19,6 +19,7 @@
 #include "codec/cbor.h"
 #include "entry/note.h"
 #include "node/evidence.h"
+#include "node/service.h"
 #include "vouchsafe/verify.h"
 #include "vouchsafe/vouchsafe.h"
 
@@ -427,43 +428,54 @@ static void a_second_version(void **state)
 }
 
 /* The ledger's policy, but with this witness instead of none. */
-static vch_buf_t policy_with(const vch_signer_t *witness)
+/* The ledger's policy, but `need` of these n witnesses must have cosigned. */
+static vch_buf_t policy_with(vch_signer_t *const *witness, unsigned n, unsigned need)
 {
+    char name[32];
     vch_buf_t b;
     vch_buf_init(&b, 65536);
     OK(vch_buf_put(&b, w.trust, w.trust_n));
     char *none = memmem(b.p, b.n, "quorum none\n", 12);
     assert_non_null(none);
     b.n = (size_t)(none - (char *)b.p);
-    OK(vch_buf_printf(&b, "witness w "));
-    OK(vch_vkey_put(&b, "w.example/1", VCH_NOTE_COSIG_ED25519, vch_signer_public(witness)->b + 2));
-    OK(vch_buf_printf(&b, "\nquorum w\n"));
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(name, sizeof name, "w%u.example/1", i);
+        OK(vch_buf_printf(&b, "witness w%u ", i));
+        OK(vch_vkey_put(&b, name, VCH_NOTE_COSIG_ED25519, vch_signer_public(witness[i])->b + 2));
+        OK(vch_buf_printf(&b, "\n"));
+    }
+    OK(vch_buf_printf(&b, "group some %u", need));
+    for (unsigned i = 0; i < n; i++) OK(vch_buf_printf(&b, " w%u", i));
+    OK(vch_buf_printf(&b, "\nquorum some\n"));
     return b;
 }
 
-/* Keeps the head with a cosignature of the newest block's time; nothing that
- * the log signed alone stands before it. */
-static uint64_t cosign_head(const vch_signer_t *witness, uint64_t *ret_seconds)
+/* Keeps the head with cosignatures of the newest block's time, each later by its
+ * number; `forge` of them sign another text. */
+static uint64_t cosign_head(vch_signer_t *const *witness, unsigned n, unsigned forge, uint64_t *ret_seconds)
 {
-    vch_buf_t note;
+    vch_buf_t note, text;
     vch_note_t *parsed = malloc(sizeof *parsed);
     vch_ledger_info_t info;
     uint64_t size;
-    char kept[160];
-    snprintf(kept, sizeof kept, "%s/log/cosigned", w.ledger);
-    OK(vch_ledger_close(w.l, &w.err));
-    write_file(kept, "", 0);
-    OK(vch_ledger_open(&w.l, w.ledger, 0, &w.err));
+    char name[32];
+    OK(vch_ledger_checkpoint(w.l, NULL, &w.err));
     OK(vch_ledger_info(w.l, &info, &w.err));
     vch_buf_init(&note, 65536);
+    vch_buf_init(&text, 65536);
     OK(vch_log_head(w.l->log, &note, &size, &w.err));
     OK(vch_note_get(parsed, vch_buf_slice(&note)));
-    char *text = strndup((const char *)note.p, parsed->text.n);
+    OK(vch_buf_put(&text, parsed->text.p, parsed->text.n));
     *ret_seconds = info.time.ms / 1000;
-    OK(vch_note_cosign(&note, vch_slice(text, parsed->text.n), "w.example/1", witness, *ret_seconds));
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(name, sizeof name, "w%u.example/1", i);
+        if (i + forge >= n) text.p[text.n - 2] ^= 1;
+        OK(vch_note_cosign(&note, vch_buf_slice(&text), name, witness[i], *ret_seconds + i));
+        if (i + forge >= n) text.p[text.n - 2] ^= 1;
+    }
     OK(vch_log_keep_cosigned(w.l->log, size, vch_buf_slice(&note), &w.err));
-    free(text);
     free(parsed);
+    vch_buf_free(&text);
     vch_buf_free(&note);
     return size;
 }
@@ -485,9 +497,9 @@ static void cosigned_checkpoints_are_preferred(void **state)
     char id[64];
     for (int i = 0; i < 2; i++) {
         OK(vch_signer_new(&key[i], VCH_ALG_ED25519, seed[i], &w.err));
-        policy[i] = policy_with(key[i]);
+        policy[i] = policy_with(&key[i], 1, 1);
     }
-    uint64_t size = cosign_head(key[0], &seconds);
+    uint64_t size = cosign_head(&key[0], 1, 0, &seconds);
     log_decisions(3, &first); /* the log goes on, not cosigned */
     make("lineage", w.model);
     assert_int_equal(w.report.newest_size, size);
@@ -510,6 +522,81 @@ static void cosigned_checkpoints_are_preferred(void **state)
         vch_signer_free(key[i]);
         vch_buf_free(&policy[i]);
     }
+}
+
+static void set_policy(const void *p, size_t n)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/trust.policy", w.ledger);
+    write_file(path, p, n);
+}
+
+/* Of several notes over the same entries the one that the directory's own
+ * policy likes best goes into bundles and proofs: a quorum before less, more
+ * witnesses before fewer, never one with a forged signature. */
+static void the_best_note_is_shown(void **state)
+{
+    (void)state;
+    vch_signer_t *key[3];
+    vch_buf_t policy;
+    uint64_t first, seconds, at_s, size;
+    for (uint8_t i = 0; i < 3; i++) {
+        uint8_t seed[32] = {[1] = (uint8_t)(i + 1)};
+        OK(vch_signer_new(&key[i], VCH_ALG_ED25519, seed, &w.err));
+    }
+    policy = policy_with(key, 3, 2);
+    set_policy(policy.p, policy.n);
+    log_decisions(1, &first);
+    size = cosign_head(key, 1, 0, &seconds); /* no quorum yet */
+    make("lineage", w.model);
+    judge_by(&policy, VCH_VERIFY_INCONCLUSIVE);
+    log_decisions(1, &first);
+    assert_true(cosign_head(key, 2, 0, &seconds) > size); /* a quorum, but over more */
+    make("lineage", w.model);
+    judge_by(&policy, VCH_VERIFY_OK);
+    assert_true(w.report.newest_size > size);
+    size = w.report.newest_size;
+    at_s = seconds;
+    assert_int_equal(cosign_head(key, 3, 1, &seconds), size); /* three, the third of them forged */
+    make("lineage", w.model);
+    judge_by(&policy, VCH_VERIFY_OK);
+    assert_int_equal(w.report.newest_size, size);
+    assert_null(memmem(w.bundle.p, w.bundle.n, "w2.example/1", 12));
+    assert_int_equal(cosign_head(key, 3, 0, &seconds), size); /* and three good ones */
+    make("lineage", w.model);
+    judge_by(&policy, VCH_VERIFY_OK);
+    assert_int_equal(w.report.witness_s, at_s + 1);
+    assert_non_null(memmem(w.bundle.p, w.bundle.n, "w2.example/1", 12));
+    set_policy(w.trust, w.trust_n);
+    for (int i = 0; i < 3; i++) vch_signer_free(key[i]);
+    vch_buf_free(&policy);
+}
+
+/* A bundle of entries whose file is gone is made again, a partial one only as
+ * long as some checkpoint may have left it. */
+static void partial_bundles_end_with_a_block(void **state)
+{
+    (void)state;
+    vch_buf_t bundle;
+    vch_text_t entry;
+    char path[192];
+    unsigned yes = 0, no = 0;
+    vch_buf_init(&bundle, 1u << 24);
+    OK(vch_ledger_checkpoint(w.l, NULL, &w.err));
+    snprintf(path, sizeof path, "%s/tlog/tile/entries", w.ledger);
+    assert_int_equal(nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+    for (unsigned width = 1; width < 40; width++) {
+        OK(vch_entry_show(w.l, width - 1, &entry, &w.err));
+        bool end = strstr(entry.p, "\"state-commit\"") != NULL;
+        vch_text_free(&entry);
+        vch_buf_clear(&bundle);
+        vch_rc rc = vch_tile_into(w.l, -1, 0, width, &bundle, &w.err);
+        assert_int_equal(rc, end ? VCH_OK : VCH_ERR_NOT_FOUND);
+        yes += end;
+        no += !end;
+    }
+    assert_true(yes > 2 && no > 2);
+    vch_buf_free(&bundle);
 }
 
 static void a_batch_of_ten_thousand(void **state)
@@ -692,6 +779,8 @@ int main(void)
         cmocka_unit_test(a_second_version),
         cmocka_unit_test(a_batch_of_ten_thousand),
         cmocka_unit_test(cosigned_checkpoints_are_preferred),
+        cmocka_unit_test(the_best_note_is_shown),
+        cmocka_unit_test(partial_bundles_end_with_a_block),
         cmocka_unit_test(an_unproven_import_is_called_that),
         cmocka_unit_test(a_read_only_ledger_proves_too),
         cmocka_unit_test(unknown_things_are_named),

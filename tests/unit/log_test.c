@@ -349,6 +349,21 @@ static void publishing(void **state)
     end(&w);
 }
 
+/* The note that help_cosigned makes for this size is what is found from `want` on. */
+static void kept_is(world_t *w, uint64_t want, uint64_t size, unsigned others, const char *tail)
+{
+    char text[1000];
+    vch_buf_t note;
+    uint64_t found = 0;
+    vch_hash_t root = help_root(size);
+    size_t n = help_cosigned(text, sizeof text, size, &root, others, tail);
+    vch_buf_init(&note, 20000);
+    ok(vch_log_cosigned(w->log, want, &note, &found, &err));
+    assert_int_equal(found, size);
+    assert_true(vch_slice_eq(vch_buf_slice(&note), vch_slice(text, n)));
+    vch_buf_free(&note);
+}
+
 static void cosigned_are_kept(void **state)
 {
     (void)state;
@@ -356,28 +371,156 @@ static void cosigned_are_kept(void **state)
     vch_buf_t note;
     uint64_t size = 0;
     vch_buf_init(&note, 20000);
+    ok(help_append(w.log, 300, &err));
     assert_int_equal(vch_log_cosigned(w.log, 0, &note, &size, &err), VCH_ERR_NOT_FOUND);
     for (uint64_t i = 1; i <= 30; i++) {
-        char text[40];
-        snprintf(text, sizeof text, "cosigned at %llu", (unsigned long long)(10 * i));
-        ok(vch_log_keep_cosigned(w.log, 10 * i, vch_str(text), &err));
+        ok(help_keep(w.log, 10 * i, 1, "Y29zaWduZWQ=", &err));
         if (i == 15) reopen(&w, NULL);
     }
     for (int again = 0; again < 2; again++) {
-        for (uint64_t want = 0; want <= 300; want++) {
-            char text[40];
-            uint64_t found = want <= 10 ? 10 : (want + 9) / 10 * 10;
-            vch_buf_clear(&note);
-            ok(vch_log_cosigned(w.log, want, &note, &size, &err));
-            assert_int_equal(size, found);
-            snprintf(text, sizeof text, "cosigned at %llu", (unsigned long long)found);
-            assert_true(vch_slice_eq(vch_buf_slice(&note), vch_str(text)));
-        }
+        for (uint64_t want = 0; want <= 300; want++)
+            kept_is(&w, want, want <= 10 ? 10 : (want + 9) / 10 * 10, 1, "Y29zaWduZWQ=");
         assert_int_equal(vch_log_cosigned(w.log, 301, &note, &size, &err), VCH_ERR_NOT_FOUND);
+        assert_int_equal(note.n, 0);
         reopen(&w, NULL);
     }
     vch_buf_free(&note);
+    intact(&w);
     end(&w);
+}
+
+/* Of one size the note with the most cosignatures is found, of equals the
+ * earliest, whatever else came before, in between and late. */
+static void more_cosignatures_supersede(void **state)
+{
+    (void)state;
+    world_t w = begin(NULL);
+    ok(help_append(w.log, 60, &err));
+    ok(help_keep(w.log, 50, 1, "bGF0ZXI=", &err));
+    ok(help_keep(w.log, 20, 1, "b25l", &err));
+    ok(help_keep(w.log, 60, 2, "bGFzdA==", &err));
+    kept_is(&w, 1, 20, 1, "b25l");
+    kept_is(&w, 21, 50, 1, "bGF0ZXI=");
+    ok(help_keep(w.log, 20, 1, "YWdhaW4=", &err));
+    kept_is(&w, 20, 20, 1, "b25l");
+    ok(help_keep(w.log, 20, 3, "dGhyZWU=", &err));
+    kept_is(&w, 20, 20, 3, "dGhyZWU=");
+    ok(help_keep(w.log, 20, 2, "dHdv", &err));
+    for (int again = 0; again < 2; again++) {
+        kept_is(&w, 0, 20, 3, "dGhyZWU=");
+        kept_is(&w, 51, 60, 2, "bGFzdA==");
+        reopen(&w, NULL);
+    }
+    intact(&w);
+    end(&w);
+}
+
+typedef struct {
+    uint64_t size[8];
+    unsigned n, until;
+} sizes_t;
+
+static bool note_size(void *ctx, uint64_t size, vch_slice_t note)
+{
+    sizes_t *s = ctx;
+    assert_true(note.n > 0);
+    s->size[s->n++] = size;
+    return s->n < s->until;
+}
+
+static void cosigned_come_by_size(void **state)
+{
+    (void)state;
+    world_t w = begin(NULL);
+    static const uint64_t kept[] = {30, 10, 20, 10, 40};
+    sizes_t s = {.until = 8};
+    ok(help_append(w.log, 40, &err));
+    for (size_t i = 0; i < 5; i++) ok(help_keep(w.log, kept[i], 1, "bm90ZQ==", &err));
+    ok(vch_log_cosigned_each(w.log, 10, note_size, &s, &err));
+    assert_int_equal(s.n, 5);
+    assert_memory_equal(s.size, ((uint64_t[]){10, 10, 20, 30, 40}), 5 * sizeof s.size[0]);
+    s = (sizes_t){.until = 2};
+    ok(vch_log_cosigned_each(w.log, 11, note_size, &s, &err));
+    assert_int_equal(s.n, 2);
+    assert_memory_equal(s.size, ((uint64_t[]){20, 30}), 2 * sizeof s.size[0]);
+    s = (sizes_t){.until = 8};
+    ok(vch_log_cosigned_each(w.log, 41, note_size, &s, &err));
+    assert_int_equal(s.n, 0);
+    end(&w);
+}
+
+/* A record of log/cosigned as a program before this one, or a stranger, made it. */
+static void put_record(world_t *w, uint64_t size, vch_slice_t note)
+{
+    uint8_t head[16];
+    vch_buf_t all;
+    vch_buf_init(&all, 1 << 20);
+    ok(vch_read_all(w->port, &all, "d/log/cosigned", 1 << 20, &err));
+    vch_put_u32(head, (uint32_t)note.n);
+    vch_put_u64(head + 8, size);
+    vch_put_u32(head + 4, vch_crc32c(vch_crc32c(0, head + 8, 8), note.p, note.n));
+    ok(vch_buf_put(&all, head, sizeof head));
+    ok(vch_buf_put(&all, note.p, note.n));
+    ok(vch_write_atomic(w->port, "d/log/cosigned", vch_buf_slice(&all), 0600, &err));
+    vch_buf_free(&all);
+}
+
+/* Only what others signed, of this very log, is kept; what the log signed alone
+ * may stand in an old file, and nobody is shown it. */
+static void only_cosigned_are_kept(void **state)
+{
+    (void)state;
+    world_t w = begin(NULL);
+    char note[1000];
+    vch_buf_t found;
+    uint64_t size = 0;
+    vch_hash_t root = help_root(10), wrong = help_root(9);
+    vch_buf_init(&found, 20000);
+    ok(help_append(w.log, 20, &err));
+    assert_int_equal(help_keep(w.log, 10, 0, "", &err), VCH_ERR_FORMAT);
+    size_t n = help_cosigned(note, sizeof note, 10, &wrong, 1, "eA==");
+    assert_int_equal(vch_log_keep_cosigned(w.log, 10, vch_slice(note, n), &err), VCH_ERR_CONFLICT);
+    n = help_cosigned(note, sizeof note, 10, &root, 1, "eA==");
+    assert_int_equal(vch_log_keep_cosigned(w.log, 11, vch_slice(note, n), &err), VCH_ERR_FORMAT);
+    assert_int_equal(vch_log_keep_cosigned(w.log, 10, vch_str("x"), &err), VCH_ERR_FORMAT);
+    assert_int_equal(vch_log_cosigned(w.log, 0, &found, &size, &err), VCH_ERR_NOT_FOUND);
+    n = help_cosigned(note, sizeof note, 10, &root, 0, "");
+    put_record(&w, 10, vch_slice(note, n));
+    assert_int_equal(vch_log_cosigned(w.log, 0, &found, &size, &err), VCH_ERR_NOT_FOUND);
+    intact(&w);
+    ok(help_keep(w.log, 10, 1, "eA==", &err));
+    kept_is(&w, 0, 10, 1, "eA==");
+    vch_buf_free(&found);
+    end(&w);
+}
+
+/* What a record that was slipped in does to a check of 20 entries. */
+static uint64_t damage_by(uint64_t size, uint64_t said, uint64_t root_of)
+{
+    world_t w = begin(NULL);
+    char note[1000];
+    uint64_t damaged = 9;
+    vch_hash_t root = help_root(root_of);
+    size_t n = help_cosigned(note, sizeof note, said, &root, 1, "eA==");
+    ok(help_append(w.log, 7, &err));
+    ok(help_append(w.log, 13, &err));
+    ok(help_publish(w.log, 15, &err));
+    ok(help_keep(w.log, 7, 1, "eA==", &err));
+    put_record(&w, size, vch_slice(note, n));
+    ok(vch_log_check(w.port, "d", false, count_damage, NULL, &damaged, &err));
+    end(&w);
+    return damaged;
+}
+
+static void cosigned_roots_are_checked(void **state)
+{
+    (void)state;
+    for (uint64_t size = 1; size <= 20; size++) {
+        assert_int_equal(damage_by(size, size, size), 0);
+        assert_int_equal(damage_by(size, size, size - 1), 1);
+    }
+    assert_int_equal(damage_by(21, 21, 21), 1);
+    assert_int_equal(damage_by(10, 11, 11), 1);
 }
 
 #define PROOF_SIZES 600
@@ -685,6 +828,10 @@ int main(void)
         cmocka_unit_test(read_only_writes_nothing),
         cmocka_unit_test(publishing),
         cmocka_unit_test(cosigned_are_kept),
+        cmocka_unit_test(more_cosignatures_supersede),
+        cmocka_unit_test(cosigned_come_by_size),
+        cmocka_unit_test(only_cosigned_are_kept),
+        cmocka_unit_test(cosigned_roots_are_checked),
         cmocka_unit_test(proofs_verify),
         cmocka_unit_test(tiles_are_plain_tlog_tiles),
         cmocka_unit_test(lost_tiles_are_made_again),
