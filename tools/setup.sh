@@ -82,6 +82,29 @@ s390x_root() {
 }
 [ "$level" != soak ] || s390x_root
 
+# Programs of others that judge our logs and sign our checkpoints: built once for
+# each version, kept outside of this folder.  Without them their tests are
+# skipped and say so.
+go_tool() {
+    kept=${XDG_CACHE_HOME:-$HOME/.cache}/vouchsafe/$1-$3
+    if [ -x "$kept" ]; then return; fi
+    echo "setup: building $1 $3 (Go modules)"
+    folder=$(mktemp -d)
+    if GOBIN=$folder go install "$2@$3" >"$folder/log" 2>&1; then
+        mkdir -p "$(dirname "$kept")"
+        mv "$folder/$1" "$kept"
+    else
+        tail -n 3 "$folder/log" >&2
+        echo "setup: $1 can't be built here (above); the tests that need it are skipped" >&2
+    fi
+    rm -rf "$folder"
+}
+case $level in test | soak)
+    go_tool fsck github.com/transparency-dev/tessera/cmd/fsck v1.0.4
+    go_tool litewitness filippo.io/torchwood/cmd/litewitness v0.9.0
+    ;;
+esac
+
 [ $python = yes ] || exit 0
 pins=tools/requirements-demo.txt
 stamp=.venv/.vouchsafe-pins
