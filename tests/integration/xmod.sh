@@ -4,8 +4,8 @@
 #
 #   xmod.sh FOLDER VKEY-FILE [BUILD-DIR]
 #
-# FOLDER is a ledger (then its tlog/ is read) or a folder that itself holds
-# checkpoint and tile/.  The program is built once into BUILD-DIR/xmod, from
+# FOLDER is a ledger (then its tlog/ is read), a folder that itself holds
+# checkpoint and tile/, or the http:// address of one.  The program is built once into BUILD-DIR/xmod, from
 # MESON_BUILD_ROOT when not given.  No network is used.  Exit 0 and "ok", 1
 # when the log does not verify, 77 when Go or the package is missing.
 set -eu

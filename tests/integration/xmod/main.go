@@ -6,13 +6,15 @@
 //
 //	xmod FOLDER VKEY
 //
-// FOLDER holds checkpoint and tile/, as C2SP tlog-tiles lays them out.  Prints
+// FOLDER (or a URL, "http://…") holds checkpoint and tile/, as C2SP tlog-tiles lays them out.  Prints
 // "ok" and exits with 0, or says what is wrong and exits with 1.
 package main
 
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,12 +25,33 @@ import (
 
 const tileHeight = 8
 
-// folder serves tiles from a directory.
+// folder serves tiles from a directory, or from a web server.
 type folder string
 
 func (folder) Height() int                        { return tileHeight }
 func (folder) SaveTiles([]tlog.Tile, [][]byte)    {}
-func (f folder) read(path string) ([]byte, error) { return os.ReadFile(filepath.Join(string(f), path)) }
+
+func (f folder) read(path string) ([]byte, error) {
+	if strings.HasPrefix(string(f), "http://") {
+		return fetch(string(f) + "/" + path)
+	}
+	return os.ReadFile(filepath.Join(string(f), path))
+}
+
+func fetch(url string) ([]byte, error) {
+	answer, err := http.Get(url)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	switch answer.StatusCode {
+	case http.StatusOK:
+		return io.ReadAll(answer.Body)
+	case http.StatusNotFound:
+		return nil, os.ErrNotExist
+	}
+	return nil, fmt.Errorf("%s: %s", url, answer.Status)
+}
 
 // tilePath leaves out the tile height, which x/mod writes as the second
 // element of the path and tlog-tiles does not; "data" is called "entries".
