@@ -28,8 +28,8 @@ const tileHeight = 8
 // folder serves tiles from a directory, or from a web server.
 type folder string
 
-func (folder) Height() int                        { return tileHeight }
-func (folder) SaveTiles([]tlog.Tile, [][]byte)    {}
+func (folder) Height() int                     { return tileHeight }
+func (folder) SaveTiles([]tlog.Tile, [][]byte) {}
 
 func (f folder) read(path string) ([]byte, error) {
 	if strings.HasPrefix(string(f), "http://") {
