@@ -271,13 +271,16 @@ typedef struct {
     const char *trust_path; /* whom to believe (tlog-policy); NULL: the key seen first is pinned in memory_dir */
     const char
         *memory_dir; /* where the last checkpoint seen is kept; NULL: $XDG_STATE_HOME/vouch or ~/.local/state/vouch */
-    const char *token_path;  /* file whose first line is a token; NULL: none */
-    const char *ca_path;     /* PEM of whom TLS believes; NULL: the system's */
-    const vch_signer_t *who; /* signs requests that need it; NULL: nobody; outlives the handle */
+    const char *token_path;                /* file whose first line is a token; NULL: none */
+    const char *ca_path;                   /* PEM of whom TLS believes; NULL: the system's */
+    const char *cert_path, *cert_key_path; /* PEM; prove a party's key to the node by TLS; NULL: don't */
+    const char *keys_dir;    /* where vch_identity_… finds keys; NULL: $XDG_CONFIG_HOME/vouch/keys or ~/.config/… */
+    const vch_signer_t *who; /* signs questions; NULL: nobody; outlives the handle */
     uint64_t timeout_ms;     /* of one question; 0: 10 s */
 } vch_connect_t;
 
-/* A handle on the node at url ("https://…", "http://127.0.0.1:…", "unix:/path").
+/* A handle on the node at url ("https://…", "http://127.0.0.1:…", "unix:/path");
+ * the node is first asked when a call needs it.
  * Calls of this header that need only the ledger's log and state work on it as
  * on a directory; those that need the custodian's files say ERR_UNSUPPORTED.
  * Signing happens here; the node sees signed bytes only.  A log that does not
@@ -298,5 +301,8 @@ VCH_API VCH_MUST_USE vch_rc vch_decision_trace(vch_ledger_t *, const char *id, v
 
 #ifdef __cplusplus
 }
+/* From now on `who` signs the questions; it outlives the handle.  Nothing
+ * happens on a directory's handle. */
+VCH_API void vch_ledger_ask_as(vch_ledger_t *, const vch_signer_t *who);
 #endif
 #endif

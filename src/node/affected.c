@@ -7,6 +7,7 @@
  * no withdrawal, and neither is one of two consents that both allow the use;
  * an objection is. */
 #include "codec/json.h"
+#include "node/node_int.h"
 #include "node/use.h"
 
 #define MODELS_MAX 100000u
@@ -236,6 +237,7 @@ VCH_API vch_rc vch_models_affected(vch_ledger_t *l, vch_text_t *ret_json, vch_er
 {
     models_t all = {.n = 0};
     vch_buf_t out;
+    if (l->remote) return nd_remote_affected(l, ret_json, err);
     vch_buf_init(&out, 256u << 20);
     VCH_TRY(vch_ledger_read_begin(l, err));
     vch_rc rc = vch_state_each(l->state, 'm', take_model, &all);

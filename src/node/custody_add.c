@@ -15,6 +15,7 @@
 #include "crypto/sha256.h"
 #include "merkle/tree.h"
 #include "node/custody_int.h"
+#include "node/node_int.h"
 
 #define SEEN (UINT64_C(1) << 62) /* beside a place in the table of keys */
 #define PIECE_SUBJECTS 200000u
@@ -725,6 +726,7 @@ vch_rc vch_dataset_add_split(vch_ledger_t *l, const vch_signer_t *signer, const 
                              const char *owners_csv, uint32_t extent_rows, vch_progress_fn progress, void *ctx,
                              vch_ingest_t *ret, vch_err_t *err)
 {
+    VCH_TRY(vch_here(l, err));
     if (extent_rows == 0 || extent_rows > VCH_EXTENT_ROWS_MAX)
         return vch_fail(err, VCH_ERR_LIMIT, "an extent has 1 to %u rows", VCH_EXTENT_ROWS_MAX);
     ingest_t *in = vch_alloc(sizeof *in);

@@ -3,6 +3,7 @@
 #include "crypto/sha256.h"
 #include "merkle/tree.h"
 #include "node/custody_int.h"
+#include "node/node_int.h"
 
 typedef struct {
     vch_slice_t wanted;
@@ -25,6 +26,7 @@ vch_rc vch_subject_find(vch_ledger_t *l, const char *dataset, const char *person
 {
     dataset_t ds;
     search_t s = {.wanted = vch_str(person)};
+    if (l->remote) return nd_remote_person(l, dataset, person, ret, err);
     VCH_TRY(dataset_open(&ds, l, dataset, false, err));
     vch_rc rc = persons_each(l, &ds, match_person, &s, err);
     dataset_close(&ds);

@@ -4,6 +4,7 @@
 #include "codec/json.h"
 #include "crypto/sha256.h"
 #include "node/custody_int.h"
+#include "node/node_int.h"
 
 #define SPEC_MAX (4u << 20)
 #define BITMAP_MAX (1u << 30)
@@ -496,6 +497,7 @@ vch_rc vch_dataset_create(vch_ledger_t *l, const vch_signer_t *signer, const vch
     vch_rc rc = create(l, signer, &c, ret, err);
     csv_close(&c.csv);
     vch_arena_free(&c.arena);
+    VCH_TRY(vch_here(l, err));
     return rc;
 }
 

@@ -4,6 +4,7 @@
 #include "codec/json.h"
 #include "crypto/sha256.h"
 #include "node/custody_int.h"
+#include "node/node_int.h"
 
 #define DAY_MS 86400000u
 #define DOCUMENT_MAX 8192u
@@ -129,10 +130,10 @@ static vch_rc build(writer_t *w, const char *json, size_t json_n)
     vch_rc rc = vch_json_parse(&arena, &root, vch_slice(json, json_n), w->err);
     if (rc == VCH_OK && root->type != VCH_JSON_OBJECT) rc = vch_fail(w->err, VCH_ERR_FORMAT, "terms are a JSON object");
     if (rc == VCH_OK) rc = known_members(w, root);
-    if (rc == VCH_OK) rc = vch_ledger_read_begin(w->l, w->err);
+    if (rc == VCH_OK) rc = vch_look_begin(w->l, w->err);
     if (rc == VCH_OK) {
         rc = put_members(w, root);
-        vch_ledger_read_end(w->l);
+        vch_look_end(w->l);
     }
     vch_arena_free(&arena);
     return rc;

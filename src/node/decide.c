@@ -6,6 +6,7 @@
 #include "codec/cbor.h"
 #include "codec/json.h"
 #include "merkle/tree.h"
+#include "node/node_int.h"
 
 #define BATCH_MAX 65536u
 #define BATCH_BYTES (64u << 20) /* a batch is sealed once its file has grown to this */
@@ -261,14 +262,14 @@ static vch_rc read_deployment(dlog_t *d)
     vch_model_value_t m;
     vch_buf_init(&value, 8192);
     vch_state_key_t key = vch_key_id('y', d->deployment.b);
-    vch_rc rc = vch_state_get(d->l->state, vch_key_slice(&key), &value, d->err);
+    vch_rc rc = vch_value(d->l, &key, &value, d->err);
     if (rc == VCH_OK) rc = vch_deployment_get(&y, vch_buf_slice(&value));
     if (rc == VCH_OK) rc = may_log(d, &y);
     vch_buf_clear(&value);
     if (rc == VCH_OK) {
         d->next = y.next;
         key = vch_key_id('m', y.model.b);
-        rc = vch_state_get(d->l->state, vch_key_slice(&key), &value, d->err);
+        rc = vch_value(d->l, &key, &value, d->err);
     }
     if (rc == VCH_OK) rc = vch_model_get(&m, vch_buf_slice(&value));
     if (rc == VCH_OK) d->model = m.digest;
@@ -278,10 +279,10 @@ static vch_rc read_deployment(dlog_t *d)
 
 static vch_rc find_deployment(dlog_t *d, const char *name)
 {
-    VCH_TRY(vch_ledger_read_begin(d->l, d->err));
+    VCH_TRY(vch_look_begin(d->l, d->err));
     vch_rc rc = name ? vch_resolve(d->l, 'y', name, &d->deployment, d->err) : VCH_OK;
     if (rc == VCH_OK) rc = read_deployment(d);
-    vch_ledger_read_end(d->l);
+    vch_look_end(d->l);
     return rc;
 }
 

@@ -2,6 +2,7 @@
 /* The five claims, from names to a file. */
 #include "codec/cbor.h"
 #include "node/evidence.h"
+#include "node/node_int.h"
 
 #define AT(x) (unsigned long long)(x)
 #define ARENA_BYTES ((size_t)VCH_BUNDLE_BYTES_MAX + (16u << 20))
@@ -201,6 +202,7 @@ static vch_rc check_own(vch_ledger_t *l, vch_slice_t bundle, vch_err_t *err)
 VCH_API vch_rc vch_bundle_make(vch_ledger_t *l, const char *what, const char *id, const char *path, vch_err_t *err)
 {
     vch_buf_t bundle;
+    if (l->remote) return nd_remote_bundle(l, what, id, path, err);
     vch_buf_init(&bundle, VCH_BUNDLE_BYTES_MAX);
     vch_rc rc = vch_bundle_build(l, what, id, &bundle, err);
     if (rc == VCH_OK) rc = check_own(l, vch_buf_slice(&bundle), err);

@@ -32,11 +32,13 @@
 #include "vouchsafe/vouchsafe.h"
 
 typedef struct vch_inside vch_inside_t; /* node_int.h: queue, clock, object map */
+typedef struct vch_remote vch_remote_t; /* remote_int.h: a ledger on another machine */
 
 /* Who may read log, tiles, proofs and state over the network: [ledger] read. */
 typedef enum { VCH_READ_LOOPBACK, VCH_READ_PARTIES, VCH_READ_PUBLIC } vch_read_t;
 
 struct vch_ledger {
+    vch_remote_t *remote; /* NULL: a directory; else there is neither log nor state here */
     vch_port_t *port;
     char dir[VCH_PATH_MAX];
     unsigned flags;
@@ -90,11 +92,21 @@ VCH_MUST_USE vch_rc vch_ledger_path(const vch_ledger_t *, char ret[VCH_PATH_MAX]
 /* An object by id (hex or unique prefix of at least 8 digits) or by name.
  * `tag` is its state key's: 'd' dataset, 'v' version (NAME, NAME@N), 't' terms
  * (title or hash), 'm' model, 'y' deployment (scope), 'a' grant, 'r' run,
- * 'p' party.  Between read_begin and read_end.  ERR_NOT_FOUND with a hint. */
+ * 'p' party.  Between read_begin and _end or look_begin and _end.  ERR_NOT_FOUND with a hint. */
 VCH_MUST_USE vch_rc vch_resolve(vch_ledger_t *, char tag, const char *name, vch_id_t *ret, vch_err_t *);
 /* A dataset's name and columns, as its statement says.  Borrowed from arena. */
 VCH_MUST_USE vch_rc vch_dataset_fields(vch_ledger_t *, const vch_id_t *dataset, vch_arena_t *, vch_slice_t *ret_fields,
                                        vch_err_t *);
+/* For code that reads only through vch_resolve, vch_party_of, vch_dataset_fields
+ * and vch_value: as read_begin … end, and on a remote handle too.  Nothing else
+ * of the state may be touched in between. */
+VCH_MUST_USE vch_rc vch_look_begin(vch_ledger_t *, vch_err_t *);
+void vch_look_end(vch_ledger_t *);
+/* A state value, appended; proven on a remote handle.  ERR_NOT_FOUND. */
+VCH_MUST_USE vch_rc vch_value(vch_ledger_t *, const vch_state_key_t *, vch_buf_t *ret, vch_err_t *);
+/* ERR_UNSUPPORTED on a remote handle: what needs the directory's own files. */
+VCH_MUST_USE vch_rc vch_here(const vch_ledger_t *, vch_err_t *);
+
 /* The party that a key belongs to now; ERR_KEY. */
 VCH_MUST_USE vch_rc vch_party_of(vch_ledger_t *, const vch_signer_t *, vch_id_t *ret, vch_err_t *);
 /* Leaf index of an object's entry and its statement number: the 'O'-less way,

@@ -80,6 +80,8 @@ vch_rc nd_format_read(vch_port_t *, const char *dir, vch_hash_t *ret_network, vc
 vch_rc nd_ledger_new(vch_ledger_t **ret, vch_port_t *, const char *dir, unsigned flags, vch_err_t *);
 void nd_ledger_free(vch_ledger_t *);
 void nd_note(vch_ledger_t *, const char *fmt, ...) VCH_PRINTF(2, 3);
+/* Allocated, and nothing else. */
+vch_rc nd_ledger_bare(vch_ledger_t **ret, vch_port_t *, vch_err_t *);
 /* Forget the derived state and replay the whole log. */
 vch_rc nd_rebuild(vch_ledger_t *, vch_err_t *);
 /* Replay what the log has and the state hasn't. */
@@ -131,3 +133,23 @@ vch_rc nd_put_roles(vch_buf_t *, unsigned roles);              /* ["user", …] 
 bool nd_role_get(vch_slice_t name, unsigned *ret);
 
 #endif
+/* ---- a ledger elsewhere (remote*.c): the public functions' other half ---- */
+void nd_remote_free(vch_ledger_t *);
+vch_rc nd_remote_info(vch_ledger_t *, vch_ledger_info_t *ret, vch_err_t *);
+vch_rc nd_remote_checkpoint(vch_ledger_t *, vch_text_t *ret, vch_err_t *);
+vch_rc nd_remote_query(vch_ledger_t *, const char *what, const char *of, vch_text_t *ret, vch_err_t *);
+vch_rc nd_remote_entry(vch_ledger_t *, uint64_t index, vch_text_t *ret, vch_err_t *);
+vch_rc nd_remote_find(vch_ledger_t *, const char *id, uint64_t *ret_index, uint32_t *ret_statement, vch_err_t *);
+vch_rc nd_remote_state(vch_ledger_t *, vch_slice_t key, vch_text_t *ret, vch_err_t *);
+vch_rc nd_remote_inclusion(vch_ledger_t *, uint64_t index, vch_text_t *ret, vch_err_t *);
+vch_rc nd_remote_consistency(vch_ledger_t *, uint64_t size1, uint64_t size2, vch_text_t *ret, vch_err_t *);
+vch_rc nd_remote_trace(vch_ledger_t *, const char *id, vch_text_t *ret, vch_err_t *);
+vch_rc nd_remote_affected(vch_ledger_t *, vch_text_t *ret, vch_err_t *);
+vch_rc nd_remote_bundle(vch_ledger_t *, const char *what, const char *id, const char *path, vch_err_t *);
+vch_rc nd_remote_person(vch_ledger_t *, const char *dataset, const char *person, uint32_t *ret, vch_err_t *);
+vch_rc nd_remote_records(vch_ledger_t *, uint64_t from, uint64_t to, vch_buf_t *ret, vch_err_t *);
+/* r holds encoded statements; it is signed here, and its result filled in. */
+void nd_remote_write(vch_ledger_t *, nd_request_t *r);
+vch_rc nd_remote_submit(vch_ledger_t *, const uint8_t *const *tx, const size_t *tx_n, size_t n, vch_receipt_t *ret,
+                        vch_rc *ret_rc, vch_err_t *);
+

@@ -107,7 +107,7 @@ static void inside_init(vch_inside_t *in)
     memcpy(in->keys, "keys", 5);
 }
 
-vch_rc nd_ledger_new(vch_ledger_t **ret, vch_port_t *port, const char *dir, unsigned flags, vch_err_t *err)
+vch_rc nd_ledger_bare(vch_ledger_t **ret, vch_port_t *port, vch_err_t *err)
 {
     vch_ledger_t *l = vch_alloc(sizeof *l);
     vch_inside_t *in = vch_alloc(sizeof *in);
@@ -117,13 +117,21 @@ vch_rc nd_ledger_new(vch_ledger_t **ret, vch_port_t *port, const char *dir, unsi
         return no_memory(err);
     }
     l->port = port;
-    l->flags = flags;
     l->in = in;
     pthread_mutex_init(&l->mutex, NULL);
     inside_init(in);
     vch_rc rc = vch_path(l->dir, "%s", dir);
     if (rc != VCH_OK) (void)vch_fail(err, rc, "the path %.80s… is too long", dir);
     if (rc == VCH_OK) rc = nd_conf_read(l, vch_str(nd_conf_default), err);
+    *ret = l;
+    return VCH_OK;
+}
+
+vch_rc nd_ledger_new(vch_ledger_t **ret, vch_port_t *port, const char *dir, unsigned flags, vch_err_t *err)
+{
+    vch_ledger_t *l = NULL;
+    VCH_TRY(nd_ledger_bare(&l, port, err));
+    l->flags = flags;
     if (rc == VCH_OK) rc = read_conf(l, err);
     if (rc != VCH_OK) {
         nd_ledger_free(l);
@@ -139,6 +147,7 @@ void nd_ledger_free(vch_ledger_t *l)
     vch_state_free(l->state);
     if (l->kv) vch_kv_close(l->kv);
     vch_log_close(l->log);
+    nd_remote_free(l);
     vch_signer_free(l->log_key);
     vch_file_close(l->port, l->in->state_lock);
     vch_file_close(l->port, l->lock_file);

@@ -3,6 +3,8 @@
  * or recorded from paper by the custodian. */
 #include "codec/cbor.h"
 #include "node/custody_int.h"
+#include "node/node_int.h"
+#include "node/remote_int.h"
 #include "node/wallet_int.h"
 
 /* Statements of one entry: well below the limits of a transaction. */
@@ -24,8 +26,9 @@ typedef struct {
     const vch_wallet_t *wallet; /* NULL: recorded by the custodian */
     vch_err_t *err;
     vch_id_t dataset;
-    vch_key_tree_t *tree;
-    vch_buf_t batch; /* fields back to back */
+    vch_key_tree_t *tree; /* NULL on a remote handle */
+    bool as_owner;        /* the node tells only subjects themselves */
+    vch_buf_t batch;      /* fields back to back */
     size_t ends[STATEMENTS_AT_ONCE];
     size_t n;
     table_t serials; /* subject -> the next serial, for what the batch holds already */
@@ -41,9 +44,10 @@ static vch_rc named(speech_t *s, vch_rc rc)
 /* ---- what the ledger knows of a subject ----------------------------------------------- */
 
 typedef struct {
-    uint32_t serial; /* of the next statement */
+    uint32_t serial; /* of the statement that counts now */
     bool key_known;
     vch_keyid_t key;
+    rm_subject_t told; /* by a node */
 } standing_t;
 
 static vch_rc known_key(speech_t *s, uint32_t subject, standing_t *ret)
@@ -57,21 +61,43 @@ static vch_rc known_key(speech_t *s, uint32_t subject, standing_t *ret)
     return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;
 }
 
-static vch_rc standing(speech_t *s, uint32_t subject, standing_t *ret)
+/* A node tells it the party that asks, or else the subject itself. */
+static vch_rc told_standing(speech_t *s, uint32_t subject, const vch_signer_t *owner, standing_t *ret)
+{
+    vch_rc rc = s->as_owner ? VCH_ERR_ROLE : nd_remote_subject(s->l, &s->dataset, subject, NULL, &ret->told, s->err);
+    if (rc == VCH_ERR_ROLE && owner) {
+        s->as_owner = true;
+        rc = nd_remote_subject(s->l, &s->dataset, subject, owner, &ret->told, s->err);
+    }
+    VCH_TRY(rc);
+    ret->serial = ret->told.serial;
+    ret->key_known = ret->told.known;
+    ret->key = ret->told.key;
+    return VCH_OK;
+}
+
+static vch_rc read_standing(speech_t *s, uint32_t subject, standing_t *ret)
 {
     vch_cell_t cell;
     VCH_TRY(vch_ledger_read_begin(s->l, s->err));
     vch_rc rc = vch_state_cell(s->l->state, &s->dataset, subject, &cell, s->err);
     if (rc == VCH_OK) rc = known_key(s, subject, ret);
     vch_ledger_read_end(s->l);
-    VCH_TRY(rc);
+    if (rc == VCH_OK) ret->serial = cell.serial;
+    return rc;
+}
+
+/* ret->serial becomes that of the next statement. */
+static vch_rc standing(speech_t *s, uint32_t subject, const vch_signer_t *owner, standing_t *ret)
+{
+    VCH_TRY(s->l->remote ? told_standing(s, subject, owner, ret) : read_standing(s, subject, ret));
     uint8_t digest[16];
     vch_slice_t name = vch_slice(&subject, sizeof subject);
     table_digest(digest, name);
     uint64_t *next = table_get(&s->serials, digest);
-    if (!next && cell.serial == UINT32_MAX)
+    if (!next && ret->serial == UINT32_MAX)
         return vch_fail(s->err, VCH_ERR_LIMIT, "subject %u has used all its serials", subject);
-    ret->serial = next ? (uint32_t)(*next - 1) : cell.serial + 1;
+    ret->serial = next ? (uint32_t)(*next - 1) : ret->serial + 1;
     return named(s, table_put(&s->serials, digest, (uint64_t)ret->serial + 1));
 }
 
@@ -148,7 +174,15 @@ static vch_rc find_authority(speech_t *s, const saying_t *w, authority_t *a)
 {
     if (!a->owner) return VCH_OK;
     vch_keyid_t mine = vch_pubkey_id(vch_signer_public(a->owner)), theirs = a->standing.key;
-    if (!a->standing.key_known) {
+    const rm_subject_t *told = &a->standing.told;
+    if (s->l->remote && !told->has_key)
+        return vch_fail(s->err, VCH_ERR_KEY, "the node can't tell whose subject %u is", w->subject);
+    if (!a->standing.key_known && s->l->remote) {
+        a->first = told->first;
+        a->path_n = told->path_n;
+        memcpy(a->path, told->path, sizeof a->path);
+        a->prove = true;
+    } else if (!a->standing.key_known) {
         VCH_TRY(vch_key_tree_path(s->tree, w->subject, &theirs, &a->first, a->path, &a->path_n, s->err));
         a->prove = true;
     }
@@ -161,10 +195,10 @@ static vch_rc say(speech_t *s, const saying_t *w)
 {
     authority_t a = {0};
     vch_signer_t *owner = NULL;
-    VCH_TRY(standing(s, w->subject, &a.standing));
     if (s->wallet) VCH_TRY(vch__wallet_signer(s->wallet, w->owner, &s->l->network, &s->dataset, &owner, s->err));
     a.owner = owner;
-    vch_rc rc = find_authority(s, w, &a);
+    vch_rc rc = standing(s, w->subject, owner, &a.standing);
+    if (rc == VCH_OK) rc = find_authority(s, w, &a);
     if (rc == VCH_OK) rc = put_signed(s, w, &a);
     vch_signer_free(owner);
     if (rc == VCH_OK) s->ends[s->n++] = s->batch.n;
@@ -240,7 +274,7 @@ static vch_rc speech_begin(vch_ledger_t *l, const vch_signer_t *signer, const vc
     s->dataset = *dataset;
     s->err = err;
     vch_buf_init(&s->batch, VCH_TX_BYTES_MAX);
-    vch_rc rc = wallet ? vch_key_tree_open(&s->tree, l, dataset, err) : VCH_OK;
+    vch_rc rc = wallet && !l->remote ? vch_key_tree_open(&s->tree, l, dataset, err) : VCH_OK;
     if (rc == VCH_OK)
         *ret = s;
     else
@@ -258,9 +292,9 @@ static void speech_end(speech_t *s)
 
 static vch_rc find_named(vch_ledger_t *l, char tag, const char *name, vch_id_t *ret, vch_err_t *err)
 {
-    VCH_TRY(vch_ledger_read_begin(l, err));
+    VCH_TRY(vch_look_begin(l, err));
     vch_rc rc = vch_resolve(l, tag, name, ret, err);
-    vch_ledger_read_end(l);
+    vch_look_end(l);
     return rc;
 }
 

@@ -493,6 +493,7 @@ static vch_rc take_text(vch_rc rc, vch_buf_t *b, vch_text_t *ret, vch_err_t *err
 vch_rc vch_query(vch_ledger_t *l, const char *what, const char *of, vch_text_t *ret_json, vch_err_t *err)
 {
     vch_buf_t b;
+    if (l->remote) return nd_remote_query(l, what, of, ret_json, err);
     vch_buf_init(&b, TEXT_MAX);
     vch_rc rc = vch_query_into(l, what, of, &b, err);
     return take_text(rc, &b, ret_json, err);
@@ -612,6 +613,7 @@ vch_rc vch_entry_into(vch_ledger_t *l, uint64_t index, bool statements, vch_buf_
 vch_rc vch_entry_show(vch_ledger_t *l, uint64_t index, vch_text_t *ret_json, vch_err_t *err)
 {
     vch_buf_t b;
+    if (l->remote) return nd_remote_entry(l, index, ret_json, err);
     vch_buf_init(&b, TEXT_MAX);
     vch_rc rc = vch_entry_into(l, index, true, &b, err);
     return take_text(rc, &b, ret_json, err);
@@ -624,7 +626,9 @@ static vch_rc show_proof(vch_buf_t *b, const vch_smt_proof_t *p, const vch_state
     static const char *const end[] = {"member", "other", "empty"};
     VCH_TRY(vch_buf_printf(b, ",\"root\":"));
     VCH_TRY(nd_put_hex(b, info->root.b, 32));
-    VCH_TRY(vch_buf_printf(b, ",\"height\":%llu,\"end\":\"%s\"", (unsigned long long)info->height, end[p->end]));
+    /* No block is open, so the newest leaf is the state-commit of this root. */
+    VCH_TRY(vch_buf_printf(b, ",\"height\":%llu,\"entry\":%llu,\"end\":\"%s\"", (unsigned long long)info->height,
+                           (unsigned long long)info->applied - 1, end[p->end]));
     if (p->end == VCH_SMT_OTHER) {
         VCH_TRY(vch_buf_printf(b, ",\"other path\":"));
         VCH_TRY(nd_put_hex(b, p->leaf.path.b, 32));
@@ -676,6 +680,7 @@ vch_rc vch_state_into(vch_ledger_t *l, vch_slice_t key, vch_buf_t *ret, vch_err_
 vch_rc vch_state_show(vch_ledger_t *l, const uint8_t *key, size_t key_n, vch_text_t *ret_json, vch_err_t *err)
 {
     vch_buf_t b;
+    if (l->remote) return nd_remote_state(l, vch_slice(key, key_n), ret_json, err);
     vch_buf_init(&b, 256u << 20);
     vch_rc rc = vch_state_into(l, vch_slice(key, key_n), &b, err);
     return take_text(rc, &b, ret_json, err);
@@ -721,6 +726,7 @@ vch_rc vch_prove_inclusion(vch_ledger_t *l, uint64_t index, vch_text_t *ret_proo
     vch_rc rc = prove_or_sign(l, index, &b, err);
     if (rc == VCH_OK) rc = vch_text_take(ret_proof, &b);
     vch_buf_free(&b);
+    if (l->remote) return nd_remote_inclusion(l, index, ret_proof, err);
     vch_ledger_read_end(l);
     return nd_told(rc, err);
 }
@@ -755,6 +761,7 @@ vch_rc vch_prove_consistency(vch_ledger_t *l, uint64_t size1, uint64_t size2, vc
     vch_rc rc = consistency(l, size1, size2, &b, err);
     if (rc == VCH_OK) rc = vch_text_take(ret_json, &b);
     vch_buf_free(&b);
+    if (l->remote) return nd_remote_consistency(l, size1, size2, ret_json, err);
     vch_ledger_read_end(l);
     return nd_told(rc, err);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From names and ids to objects: by the state where it knows the name, by a
  * map of all objects of the log otherwise. */
-#include "node/node_int.h"
+#include "node/remote_int.h"
 
 #include "codec/cbor.h"
 #include "codec/text.h"
@@ -209,6 +209,7 @@ static vch_rc find_slot(vch_ledger_t *l, const prefix_t *p, hit_t *hit, vch_err_
 
 static vch_rc find(vch_ledger_t *l, const prefix_t *p, hit_t *hit, vch_err_t *err)
 {
+    VCH_TRY(vch_here(l, err));
     pthread_mutex_lock(&l->in->objects.mutex);
     vch_rc rc = objects_refresh(l, err);
     if (rc == VCH_OK) rc = find_slot(l, p, hit, err);
@@ -254,6 +255,7 @@ vch_rc vch_entry_find(vch_ledger_t *l, const char *id, uint64_t *ret_index, uint
     prefix_t p;
     hit_t hit = {0};
     if (!prefix_get(&p, id)) return vch_fail(err, VCH_ERR_USAGE, "\"%.80s\" is no id: 8 to 64 hex digits", id);
+    if (l->remote) return nd_remote_find(l, id, ret_index, ret_statement, err);
     VCH_TRY(vch_ledger_read_begin(l, err));
     vch_rc rc = find(l, &p, &hit, err);
     vch_ledger_read_end(l);
@@ -337,6 +339,22 @@ static vch_rc resolve_one(void *ctx, vch_slice_t key, vch_slice_t value)
     return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;
 }
 
+/* The same from a node's list. */
+static vch_rc resolve_listed(void *ctx, const vch_id_t *id, vch_slice_t name, uint64_t number)
+{
+    resolve_t *r = ctx;
+    (void)number;
+    if (r->is_prefix && prefix_fits(&r->prefix, id->b)) {
+        r->ids++;
+        r->by_id = *id;
+    }
+    if (name.n && vch_slice_eq(name, vch_str(r->name))) {
+        r->names++;
+        r->by_name = *id;
+    }
+    return VCH_OK;
+}
+
 static const char *what_is(char tag)
 {
     switch (tag) {
@@ -369,7 +387,10 @@ static vch_rc resolve_tag(vch_ledger_t *l, char tag, const char *name, vch_id_t 
 {
     resolve_t r = {.l = l, .tag = tag == 'd' ? 'D' : tag, .name = name};
     r.is_prefix = prefix_get(&r.prefix, name);
-    VCH_TRY(suspect(l, vch_state_each(l->state, r.tag, resolve_one, &r), err));
+    if (l->remote)
+        VCH_TRY(rm_each(l, tag, NULL, resolve_listed, &r, err));
+    else
+        VCH_TRY(suspect(l, vch_state_each(l->state, r.tag, resolve_one, &r), err));
     if (r.names + r.ids == 0)
         return vch_hint(err, vch_fail(err, VCH_ERR_NOT_FOUND, "there is no %s \"%.100s\"", what_is(tag), name),
                         "list them: vouch %s list", what_is(tag));
@@ -406,6 +427,16 @@ static vch_rc version_one(void *ctx, vch_slice_t key, vch_slice_t value)
     return VCH_OK;
 }
 
+static vch_rc version_listed(void *ctx, const vch_id_t *id, vch_slice_t name, uint64_t number)
+{
+    version_t *v = ctx;
+    (void)name;
+    if (number != v->number) return VCH_OK;
+    v->found = *id;
+    v->any = true;
+    return VCH_OK;
+}
+
 static vch_rc version_numbered(vch_ledger_t *l, const char *name, const char *at, vch_id_t *ret, vch_err_t *err)
 {
     char dataset[256];
@@ -416,7 +447,10 @@ static vch_rc version_numbered(vch_ledger_t *l, const char *name, const char *at
     memcpy(dataset, name, n);
     dataset[n] = 0;
     VCH_TRY(resolve_tag(l, 'd', dataset, &v.dataset, err));
-    VCH_TRY(suspect(l, vch_state_each(l->state, 'v', version_one, &v), err));
+    if (l->remote)
+        VCH_TRY(rm_each(l, 'v', &v.dataset, version_listed, &v, err));
+    else
+        VCH_TRY(suspect(l, vch_state_each(l->state, 'v', version_one, &v), err));
     if (!v.any)
         return vch_hint(err, vch_fail(err, VCH_ERR_NOT_FOUND, "the dataset %s has no version %s", dataset, at + 1),
                         "list them: vouch dataset versions %s", dataset);
@@ -432,7 +466,7 @@ static vch_rc version_latest(vch_ledger_t *l, const char *name, vch_id_t *ret, v
     VCH_TRY(resolve_tag(l, 'd', name, &dataset, err));
     vch_state_key_t key = vch_key_id('d', dataset.b);
     vch_buf_init(&value, 1u << 16);
-    vch_rc rc = vch_state_get(l->state, vch_key_slice(&key), &value, err);
+    vch_rc rc = vch_value(l, &key, &value, err);
     if (rc == VCH_OK) rc = vch_dataset_get(&d, vch_buf_slice(&value));
     vch_buf_free(&value);
     if (rc != VCH_OK) return rc;
@@ -464,7 +498,7 @@ vch_rc vch_dataset_fields(vch_ledger_t *l, const vch_id_t *dataset, vch_arena_t 
     vch_state_key_t key = vch_key_id('D', dataset->b);
     vch_buf_t value;
     vch_buf_init(&value, VCH_TX_BYTES_MAX);
-    vch_rc rc = vch_state_get(l->state, vch_key_slice(&key), &value, err);
+    vch_rc rc = vch_value(l, &key, &value, err);
     if (rc == VCH_OK) {
         void *copy = vch_arena_copy(arena, value.p, value.n);
         if (copy)
@@ -483,7 +517,7 @@ vch_rc vch_party_of(vch_ledger_t *l, const vch_signer_t *signer, vch_id_t *ret, 
     vch_key_value_t k = {.revoked = false};
     vch_buf_t value;
     vch_buf_init(&value, 4096);
-    vch_rc rc = vch_state_get(l->state, vch_key_slice(&key), &value, err);
+    vch_rc rc = vch_value(l, &key, &value, err);
     if (rc == VCH_OK) rc = vch_key_get(&k, vch_buf_slice(&value));
     vch_buf_free(&value);
     if (rc == VCH_ERR_NOT_FOUND)

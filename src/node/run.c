@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "codec/cbor.h"
+#include "node/node_int.h"
 
 static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "out of memory"); }
 
@@ -316,6 +317,7 @@ VCH_API vch_rc vch_run_exec(vch_ledger_t *l, const vch_signer_t *signer, const v
     vch_buf_init(&r.bits, 1u << 30);
     vch_buf_init(&r.metrics, 1u << 16);
     r.grant = vch_alloc_array(spec->grants, sizeof *r.grant);
+    VCH_TRY(vch_here(l, err));
     r.output = vch_alloc_array(RUN_OUTPUTS_MAX, sizeof *r.output);
     vch_rc rc = r.grant && r.output ? resolve_grants(&r) : no_memory(err);
     if (rc == VCH_OK) rc = exec_run(&r, ret);

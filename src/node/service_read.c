@@ -137,6 +137,7 @@ vch_rc vch_records_into(vch_ledger_t *l, uint64_t from, uint64_t to, size_t byte
 {
     records_t r = {.out = ret, .begin = ret->n, .bytes = bytes};
     vch_err_t why = {.rc = VCH_OK};
+    if (l->remote) return nd_remote_records(l, from, to, ret, err);
     VCH_TRY(vch_ledger_read_begin(l, err)); /* takes in what other processes appended */
     vch_ledger_read_end(l);
     uint64_t size = vch_log_size(l->log);

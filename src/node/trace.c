@@ -461,6 +461,7 @@ VCH_API vch_rc vch_decision_trace(vch_ledger_t *l, const char *id, vch_text_t *r
 {
     ev_decisions_t d;
     vch_buf_t out;
+    if (l->remote) return nd_remote_trace(l, id, ret_json, err);
     VCH_TRY(ev_cover(l, err));
     vch_buf_init(&out, 16u << 20);
     vch_rc rc = ev_decisions_read(&d, l, id, err);

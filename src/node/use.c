@@ -4,6 +4,7 @@
 
 #include "codec/cbor.h"
 #include "codec/text.h"
+#include "node/node_int.h"
 
 #define CSV_BLOCK (1u << 20)
 
@@ -52,7 +53,7 @@ static vch_rc version_dataset(vch_ledger_t *l, const vch_id_t *version, vch_vers
     vch_buf_t value;
     vch_state_key_t key = vch_key_id('v', version->b);
     vch_buf_init(&value, 4096);
-    vch_rc rc = vch_state_get(l->state, vch_key_slice(&key), &value, err);
+    vch_rc rc = vch_value(l, &key, &value, err);
     if (rc == VCH_OK) rc = vch_version_get(ret, vch_buf_slice(&value));
     vch_buf_free(&value);
     return rc;
@@ -66,12 +67,12 @@ static vch_rc access_fields(vch_ledger_t *l, vch_buf_t *b, const char *version, 
     vch_slice_t fields;
     vch_arena_t arena;
     vch_arena_init(&arena, 4u << 20);
-    vch_rc rc = vch_ledger_read_begin(l, err);
+    vch_rc rc = vch_look_begin(l, err);
     if (rc != VCH_OK) return rc;
     rc = vch_resolve(l, 'v', version, &id, err);
     if (rc == VCH_OK) rc = version_dataset(l, &id, &v, err);
     if (rc == VCH_OK) rc = vch_dataset_fields(l, &v.dataset, &arena, &fields, err);
-    vch_ledger_read_end(l);
+    vch_look_end(l);
     if (rc == VCH_OK) rc = vch_cbor_map(b, 4);
     if (rc == VCH_OK) rc = vch_cbor_uint(b, VCH_F_ACCESS_VERSION);
     if (rc == VCH_OK) rc = vch_cbor_bytes(b, id.b, 32);

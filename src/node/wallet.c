@@ -7,6 +7,7 @@
  * box under a passphrase, so that nobody can turn a simulated wallet into one
  * that looks real without the passphrase. */
 #include "crypto/keys.h"
+#include "node/node_int.h"
 #include "node/wallet_int.h"
 
 #define WALLET_HEADER 24u
@@ -218,9 +219,9 @@ vch_rc vch__wallet_signer(const vch_wallet_t *w, uint32_t owner, const vch_hash_
 
 static vch_rc dataset_id(vch_ledger_t *l, const char *dataset, vch_id_t *ret, vch_err_t *err)
 {
-    VCH_TRY(vch_ledger_read_begin(l, err));
+    VCH_TRY(vch_look_begin(l, err));
     vch_rc rc = vch_resolve(l, 'd', dataset, ret, err);
-    vch_ledger_read_end(l);
+    vch_look_end(l);
     return rc;
 }
 

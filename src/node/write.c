@@ -20,6 +20,7 @@ static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "
 
 vch_rc nd_alive(const vch_ledger_t *l, vch_err_t *err)
 {
+    VCH_TRY(vch_here(l, err));
     if (!l->poisoned) return VCH_OK;
     return vch_hint(err, vch_fail(err, VCH_ERR_IO, "the ledger stopped after a failed write"),
                     "close it and open it again; what was acknowledged is safe");
@@ -511,7 +512,10 @@ vch_rc vch_ledger_write(vch_ledger_t *l, const vch_signer_t *signer, vch_kind_t 
     r->kind = kind;
     vch_rc rc = build(l, r, fields, n, err);
     if (rc == VCH_OK) {
-        submit(l, &r, 1);
+        if (l->remote)
+            nd_remote_write(l, r);
+        else
+            submit(l, &r, 1);
         rc = r->rc;
         if (rc == VCH_OK && ret) *ret = r->receipt;
         if (rc != VCH_OK && err) *err = r->err;
@@ -544,6 +548,7 @@ vch_rc vch_submit(vch_ledger_t *l, const uint8_t *const *tx, const size_t *tx_n,
     nd_request_t **request = vch_alloc_array(2 * n, sizeof *request);
     if (!request) return no_memory(err);
     vch_rc rc = submit_all(l, request, request + n, tx, tx_n, n, err), refused = VCH_OK;
+    if (l->remote) return nd_remote_submit(l, tx, tx_n, n, ret, ret_rc, err);
     for (size_t i = 0; i < n; i++) {
         const nd_request_t *r = request[i];
         if (rc == VCH_OK) {
@@ -724,6 +729,7 @@ vch_rc vch_ledger_checkpoint(vch_ledger_t *l, vch_text_t *ret_note, vch_err_t *e
     vch_buf_init(&note, VCH_NOTE_BYTES_MAX);
     pthread_mutex_lock(&l->mutex);
     vch_rc rc = nd_enter(l, err);
+    if (l->remote) return nd_remote_checkpoint(l, ret_note, err);
     if (rc == VCH_OK) {
         rc = nd_checkpoint(l, &note, err);
         nd_leave(l);
@@ -754,7 +760,7 @@ vch_rc vch_ledger_close(vch_ledger_t *l, vch_err_t *err)
 {
     if (!l) return VCH_OK;
     pthread_mutex_lock(&l->mutex);
-    vch_rc rc = finish(l, err);
+    vch_rc rc = l->remote ? VCH_OK : finish(l, err);
     pthread_mutex_unlock(&l->mutex);
     nd_ledger_free(l);
     return nd_told(rc, err);
@@ -768,6 +774,7 @@ vch_rc vch_ledger_info(vch_ledger_t *l, vch_ledger_info_t *ret, vch_err_t *err)
     VCH_TRY(vch_ledger_read_begin(l, err));
     vch_state_info(l->state, &info);
     vch_buf_init(&head, VCH_NOTE_BYTES_MAX);
+    if (l->remote) return nd_remote_info(l, ret, err);
     vch_rc rc = vch_log_head(l->log, &head, &head_size, err);
     vch_buf_free(&head);
     if (rc == VCH_ERR_NOT_FOUND) rc = VCH_OK;
