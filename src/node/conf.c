@@ -20,6 +20,18 @@ const char nd_conf_default[] = "# Settings of this ledger; an unknown key is an 
                                "default =\n"
                                "keys = keys/\n"
                                "\n"
+                               "[serve]\n"
+                               "listen = 127.0.0.1:7117\n"
+                               "tls_cert =\n"
+                               "tls_key =\n"
+                               "public_plain = no\n"
+                               "max_body_kib = 1024\n"
+                               "connections = 1024\n"
+                               "timeout_ms = 10000\n"
+                               "queue = 4096\n"
+                               "workers = 2\n"
+                               "promise_s = 60\n"
+                               "\n"
                                "[clock]\n"
                                "max_step_s = 60\n";
 
@@ -60,6 +72,12 @@ static const number_t numbers[] = {
     {"ledger", "segment_mib", 1, 1024, 1u << 20, offsetof(vch_inside_t, segment_bytes), true},
     {"ledger", "lock_wait_ms", 0, 3600000, 1, offsetof(vch_ledger_t, lock_wait_ms), false},
     {"ledger", "min_free_mib", 0, 1u << 30, 1u << 20, offsetof(vch_ledger_t, min_free_bytes), false},
+    {"serve", "max_body_kib", 64, 65536, 1024, offsetof(vch_inside_t, serve.max_body_bytes), true},
+    {"serve", "connections", 8, 1000000, 1, offsetof(vch_inside_t, serve.connections), true},
+    {"serve", "timeout_ms", 100, 3600000, 1, offsetof(vch_inside_t, serve.timeout_ms), true},
+    {"serve", "queue", 1, 1000000, 1, offsetof(vch_inside_t, serve.queue), true},
+    {"serve", "workers", 1, 64, 1, offsetof(vch_inside_t, serve.workers), true},
+    {"serve", "promise_s", 1, 86400, 1000, offsetof(vch_inside_t, serve.promise_ms), true},
     {"clock", "max_step_s", 1, 31536000, 1000, offsetof(vch_ledger_t, max_step_ms), false},
 };
 
@@ -109,12 +127,28 @@ static vch_rc take_read(const parser_t *p, vch_slice_t key, vch_slice_t value)
     return bad_value(p, key, value, "loopback, parties or public");
 }
 
+static vch_rc take_serve(const parser_t *p, vch_slice_t key, vch_slice_t value)
+{
+    vch_serve_settings_t *s = &p->l->in->serve;
+    if (is(key, "listen")) return take_text(p, s->listen, sizeof s->listen, key, value);
+    if (is(key, "tls_cert")) return take_text(p, s->tls_cert, sizeof s->tls_cert, key, value);
+    if (is(key, "tls_key")) return take_text(p, s->tls_key, sizeof s->tls_key, key, value);
+    if (is(key, "public_plain")) {
+        if (!is(value, "yes") && !is(value, "no")) return bad_value(p, key, value, "yes or no");
+        s->public_plain = is(value, "yes");
+        return VCH_OK;
+    }
+    return vch_fail(p->err, VCH_ERR_FORMAT, "vouch.conf, line %zu: unknown key \"%.*s\" in [serve]", p->line,
+                    SHOW(key));
+}
+
 static vch_rc take_setting(const parser_t *p, vch_slice_t key, vch_slice_t value)
 {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (is(p->section, numbers[i].section) && is(key, numbers[i].key))
             return take_number(p, &numbers[i], key, value);
     if (is(p->section, "ledger") && is(key, "read")) return take_read(p, key, value);
+    if (is(p->section, "serve")) return take_serve(p, key, value);
     if (is(p->section, "identity") && is(key, "default"))
         return take_text(p, p->l->identity_default, sizeof p->l->identity_default, key, value);
     if (is(p->section, "identity") && is(key, "keys")) return take_keys(p, key, value);
@@ -128,7 +162,7 @@ static vch_rc take_section(parser_t *p, vch_slice_t line)
     if (name.n == 0 || name.p[name.n - 1] != ']')
         return vch_fail(p->err, VCH_ERR_FORMAT, "vouch.conf, line %zu: a section ends in ]", p->line);
     name.n--;
-    if (!is(name, "ledger") && !is(name, "identity") && !is(name, "clock"))
+    if (!is(name, "ledger") && !is(name, "identity") && !is(name, "serve") && !is(name, "clock"))
         return vch_fail(p->err, VCH_ERR_FORMAT, "vouch.conf, line %zu: unknown section [%.*s]", p->line, SHOW(name));
     p->section = name;
     return VCH_OK;
@@ -157,4 +191,11 @@ vch_rc nd_conf_read(vch_ledger_t *l, vch_slice_t text, vch_err_t *err)
         text = vch_slice(text.p + used, text.n - used);
     }
     return VCH_OK;
+}
+
+void vch_ledger_serve_settings(vch_ledger_t *l, vch_serve_settings_t *ret)
+{
+    pthread_mutex_lock(&l->mutex);
+    *ret = l->in->serve;
+    pthread_mutex_unlock(&l->mutex);
 }

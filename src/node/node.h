@@ -68,6 +68,14 @@ struct vch_ledger {
 VCH_MUST_USE vch_rc vch_ledger_init_on(vch_port_t *, const char *dir, const vch_init_t *, vch_err_t *);
 VCH_MUST_USE vch_rc vch_ledger_open_on(vch_ledger_t **ret, vch_port_t *, const char *dir, unsigned flags, vch_err_t *);
 
+/* [serve] of vouch.conf. */
+typedef struct {
+    char listen[512], tls_cert[512], tls_key[512]; /* paths from the ledger's directory */
+    bool public_plain;
+    uint64_t max_body_bytes, connections, timeout_ms, queue, workers, promise_ms;
+} vch_serve_settings_t;
+void vch_ledger_serve_settings(vch_ledger_t *, vch_serve_settings_t *ret);
+
 /* Take the mutex and take in what other processes appended. */
 VCH_MUST_USE vch_rc vch_ledger_read_begin(vch_ledger_t *, vch_err_t *);
 void vch_ledger_read_end(vch_ledger_t *);

@@ -66,6 +66,7 @@ struct vch_inside {
     vch_file_t *state_lock;
     char keys[VCH_PATH_MAX];
     uint64_t segment_bytes;
+    vch_serve_settings_t serve;
     nd_objects_t objects;
 };
 

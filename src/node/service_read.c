@@ -294,6 +294,7 @@ vch_rc vch_ledger_reload(vch_ledger_t *l, vch_err_t *err)
     l->min_free_bytes = fresh->min_free_bytes;
     l->max_step_ms = fresh->max_step_ms;
     l->read = fresh->read;
+    l->in->serve = fresh->in->serve;
     pthread_mutex_unlock(&l->mutex);
     nd_ledger_free(fresh);
     return VCH_OK;
