@@ -120,9 +120,6 @@ vch_rc nd_ledger_bare(vch_ledger_t **ret, vch_port_t *port, vch_err_t *err)
     l->in = in;
     pthread_mutex_init(&l->mutex, NULL);
     inside_init(in);
-    vch_rc rc = vch_path(l->dir, "%s", dir);
-    if (rc != VCH_OK) (void)vch_fail(err, rc, "the path %.80s… is too long", dir);
-    if (rc == VCH_OK) rc = nd_conf_read(l, vch_str(nd_conf_default), err);
     *ret = l;
     return VCH_OK;
 }
@@ -132,6 +129,9 @@ vch_rc nd_ledger_new(vch_ledger_t **ret, vch_port_t *port, const char *dir, unsi
     vch_ledger_t *l = NULL;
     VCH_TRY(nd_ledger_bare(&l, port, err));
     l->flags = flags;
+    vch_rc rc = vch_path(l->dir, "%s", dir);
+    if (rc != VCH_OK) (void)vch_fail(err, rc, "the path %.80s… is too long", dir);
+    if (rc == VCH_OK) rc = nd_conf_read(l, vch_str(nd_conf_default), err);
     if (rc == VCH_OK) rc = read_conf(l, err);
     if (rc != VCH_OK) {
         nd_ledger_free(l);
