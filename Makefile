@@ -53,4 +53,4 @@ install:
 	@meson install -C build --no-rebuild --quiet
 
 clean:
-	@rm -rf build build-clang build-asan build-fuzz demo-ledger
+	@rm -rf build build-clang build-asan build-tsan build-fuzz demo-ledger

@@ -52,6 +52,9 @@ CONFIGS = [
            env={"VOUCHSAFE_TEST_SCALE": "10", "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:allocator_may_return_null=1",
                 "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"},
            patience=4),
+    Config("build-tsan", "clang-14", "clang-14, thread sanitizer: what uses threads",
+           ["-Db_sanitize=thread", "-Db_lundef=false", "-Doptimization=1", "-Ddebug=true"], suites=["threads"],
+           env={"VOUCHSAFE_TEST_SCALE": "10", "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"}, patience=4),
 ]
 
 
