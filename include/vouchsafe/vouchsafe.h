@@ -213,9 +213,12 @@ VCH_API VCH_MUST_USE vch_rc vch_consent_withdraw(vch_ledger_t *, const vch_signe
  * (YYYY-MM-DD),give|withdraw[,evidence sha256]. */
 VCH_API VCH_MUST_USE vch_rc vch_consent_record(vch_ledger_t *, const vch_signer_t *custodian, const char *dataset,
                                                const char *csv_path, uint64_t *ret_count, vch_err_t *);
-/* The subject's number behind the custodian's own name for a person. */
+/* The subject's number behind the custodian's own name for a person; reads the
+ * whole file of persons.  For many of them: one pass, all or none. */
 VCH_API VCH_MUST_USE vch_rc vch_subject_find(vch_ledger_t *, const char *dataset, const char *person, uint32_t *ret,
                                              vch_err_t *);
+VCH_API VCH_MUST_USE vch_rc vch_subjects_find(vch_ledger_t *, const char *dataset, const char *const *person, size_t n,
+                                              uint32_t *ret, vch_err_t *);
 /* Terms document from JSON (members as in docs/formats/terms.cddl); *ret_hash names it. */
 VCH_API VCH_MUST_USE vch_rc vch_terms_add(vch_ledger_t *, const vch_signer_t *, const char *json, size_t json_n,
                                           vch_hash_t *ret_hash, vch_receipt_t *ret, vch_err_t *);

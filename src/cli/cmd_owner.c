@@ -217,13 +217,6 @@ static vch_rc speakers_room(cli_t *cli, speakers_t *s, size_t n)
     return vch_fail(&cli->err, VCH_ERR_MEMORY, "no memory for %zu owners", n);
 }
 
-static vch_rc add_speaker(cli_t *cli, speakers_t *s, const char *dataset, const char *person, size_t owner)
-{
-    VCH_TRY(vch_subject_find(cli->l, dataset, person, &s->subject[s->n], &cli->err));
-    s->owner[s->n++] = (uint32_t)owner;
-    return VCH_OK;
-}
-
 /* "401-500", lines from 1. */
 static vch_rc range_get(cli_t *cli, const char *text, size_t max, size_t *ret_from, size_t *ret_to)
 {
@@ -242,6 +235,24 @@ static vch_rc range_get(cli_t *cli, const char *text, size_t max, size_t *ret_fr
     return VCH_OK;
 }
 
+/* Lines [from, to) of the file, or those of them that name `who`. */
+static vch_rc speakers_of_lines(cli_t *cli, const char *dataset, const persons_t *p, size_t from, size_t to,
+                                speakers_t *ret)
+{
+    const char *who = cli_get(cli, "subject"), **name = vch_alloc_array(p->n, sizeof *name);
+    if (!name) return vch_fail(&cli->err, VCH_ERR_MEMORY, "no memory for %zu owners", p->n);
+    for (size_t i = from; i < to; i++) {
+        if (who && strcmp(p->name[i], who) != 0) continue;
+        ret->owner[ret->n] = (uint32_t)i;
+        name[ret->n++] = p->name[i];
+    }
+    vch_rc rc = ret->n
+                    ? vch_subjects_find(cli->l, dataset, name, ret->n, ret->subject, &cli->err)
+                    : vch_fail(&cli->err, VCH_ERR_NOT_FOUND, "\"%.100s\" is not in the persons' file", who ? who : "");
+    vch_free(name);
+    return rc;
+}
+
 static vch_rc speakers_of_file(cli_t *cli, const char *dataset, const persons_t *p, speakers_t *ret)
 {
     const char *range = cli_get(cli, "range"), *who = cli_get(cli, "subject");
@@ -249,11 +260,7 @@ static vch_rc speakers_of_file(cli_t *cli, const char *dataset, const persons_t 
     if (range) VCH_TRY(range_get(cli, range, p->n, &from, &to));
     if (!range && !who && !cli_get(cli, "all")) return cli_usage(cli, "say whose: --subject, --range or --all");
     VCH_TRY(speakers_room(cli, ret, p->n));
-    vch_rc rc = VCH_OK;
-    for (size_t i = from; i < to && rc == VCH_OK; i++)
-        if (!who || strcmp(p->name[i], who) == 0) rc = add_speaker(cli, ret, dataset, p->name[i], i);
-    if (rc == VCH_OK && ret->n == 0)
-        rc = vch_fail(&cli->err, VCH_ERR_NOT_FOUND, "\"%.100s\" is not in the persons' file", who ? who : "");
+    vch_rc rc = speakers_of_lines(cli, dataset, p, from, to, ret);
     if (rc != VCH_OK) speakers_free(ret);
     return rc;
 }
@@ -265,7 +272,9 @@ static vch_rc speaker_alone(cli_t *cli, const char *dataset, speakers_t *ret)
     if (!who) return cli_usage(cli, "say whose: --subject, or --persons with --range or --all");
     VCH_TRY(cli_number(cli, "owner", 1, PERSONS_MAX, 1, &owner));
     VCH_TRY(speakers_room(cli, ret, 1));
-    vch_rc rc = add_speaker(cli, ret, dataset, who, (size_t)owner - 1);
+    vch_rc rc = vch_subject_find(cli->l, dataset, who, ret->subject, &cli->err);
+    ret->owner[0] = (uint32_t)owner - 1;
+    ret->n = 1;
     if (rc != VCH_OK) speakers_free(ret);
     return rc;
 }

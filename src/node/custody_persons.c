@@ -5,35 +5,83 @@
 #include "node/custody_int.h"
 #include "node/node_int.h"
 
+/* One pass over the persons, however many are looked for: the table holds those. */
 typedef struct {
-    vch_slice_t wanted;
-    uint32_t subject;
-    bool found;
+    table_t wanted;  /* digest of a name -> where it stands first in the caller's list */
+    uint64_t *found; /* for each of those: subject + 1; 0: not seen */
 } search_t;
 
 static vch_rc match_person(void *ctx, uint32_t subject, vch_slice_t person, const vch_keyid_t *key, vch_err_t *err)
 {
     search_t *s = ctx;
+    uint8_t digest[16];
     (void)key;
     (void)err;
-    if (s->found || !vch_slice_eq(person, s->wanted)) return VCH_OK;
-    s->found = true;
-    s->subject = subject;
+    table_digest(digest, person);
+    const uint64_t *at = table_get(&s->wanted, digest);
+    if (at && !s->found[*at - 1]) s->found[*at - 1] = (uint64_t)subject + 1;
     return VCH_OK;
+}
+
+static vch_rc want_persons(search_t *s, const char *const *person, size_t n, vch_err_t *err)
+{
+    uint8_t digest[16];
+    s->found = vch_alloc_array(n ? n : 1, sizeof *s->found);
+    if (!s->found) return vch_fail(err, VCH_ERR_MEMORY, "no memory for %zu persons", n);
+    for (size_t i = 0; i < n; i++) {
+        table_digest(digest, vch_str(person[i]));
+        if (table_get(&s->wanted, digest)) continue;
+        vch_rc rc = table_put(&s->wanted, digest, i);
+        if (rc != VCH_OK) return vch_fail(err, rc, "no memory for %zu persons", n);
+    }
+    return VCH_OK;
+}
+
+/* All of them or none. */
+static vch_rc tell_subjects(const search_t *s, const char *const *person, size_t n, uint32_t *ret, vch_err_t *err)
+{
+    uint8_t digest[16];
+    for (size_t i = 0; i < n; i++)
+        if (!s->found[i]) {
+            table_digest(digest, vch_str(person[i]));
+            s->found[i] = s->found[*table_get(&s->wanted, digest) - 1]; /* named twice, or nobody */
+            if (!s->found[i])
+                return vch_fail(err, VCH_ERR_NOT_FOUND, "the dataset has no subject \"%.200s\"", person[i]);
+        }
+    for (size_t i = 0; i < n; i++) ret[i] = (uint32_t)(s->found[i] - 1);
+    return VCH_OK;
+}
+
+static vch_rc ask_each(vch_ledger_t *l, const char *dataset, const char *const *person, size_t n, uint32_t *ret,
+                       vch_err_t *err)
+{
+    uint32_t *found = vch_alloc_array(n ? n : 1, sizeof *found);
+    vch_rc rc = found ? VCH_OK : vch_fail(err, VCH_ERR_MEMORY, "no memory for %zu persons", n);
+    for (size_t i = 0; i < n && rc == VCH_OK; i++) rc = nd_remote_person(l, dataset, person[i], &found[i], err);
+    if (rc == VCH_OK && n) memcpy(ret, found, n * sizeof *found);
+    vch_free(found);
+    return rc;
+}
+
+vch_rc vch_subjects_find(vch_ledger_t *l, const char *dataset, const char *const *person, size_t n, uint32_t *ret,
+                         vch_err_t *err)
+{
+    dataset_t ds;
+    search_t s = {.found = NULL};
+    if (l->remote) return ask_each(l, dataset, person, n, ret, err);
+    VCH_TRY(dataset_open(&ds, l, dataset, false, err));
+    vch_rc rc = want_persons(&s, person, n, err);
+    if (rc == VCH_OK) rc = persons_each(l, &ds, match_person, &s, err);
+    if (rc == VCH_OK) rc = tell_subjects(&s, person, n, ret, err);
+    vch_free(s.found);
+    table_free(&s.wanted);
+    dataset_close(&ds);
+    return rc;
 }
 
 vch_rc vch_subject_find(vch_ledger_t *l, const char *dataset, const char *person, uint32_t *ret, vch_err_t *err)
 {
-    dataset_t ds;
-    search_t s = {.wanted = vch_str(person)};
-    if (l->remote) return nd_remote_person(l, dataset, person, ret, err);
-    VCH_TRY(dataset_open(&ds, l, dataset, false, err));
-    vch_rc rc = persons_each(l, &ds, match_person, &s, err);
-    dataset_close(&ds);
-    VCH_TRY(rc);
-    if (!s.found) return vch_fail(err, VCH_ERR_NOT_FOUND, "the dataset has no subject \"%s\"", person);
-    *ret = s.subject;
-    return VCH_OK;
+    return vch_subjects_find(l, dataset, &person, 1, ret, err);
 }
 
 /* ---- proofs of keys -------------------------------------------------------------------

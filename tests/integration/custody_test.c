@@ -332,6 +332,55 @@ static void create_visits(place_t *p, const char *header)
     OK(vch_dataset_create(p->l, p->clinic, &spec, &receipt, &err));
 }
 
+static unsigned disk_reads;
+static vch_disk_ops_t counting_disk;
+
+static vch_rc count_read(vch_port_t *port, vch_file_t *file, size_t *ret_n, void *buf, size_t n, uint64_t at)
+{
+    (void)port;
+    disk_reads++;
+    return vch_port_real()->disk->read(vch_port_real(), file, ret_n, buf, n, at);
+}
+
+/* How often the disk is read to find these persons. */
+static unsigned reads_to_find(place_t *p, const char *const *person, size_t n, uint32_t *ret)
+{
+    vch_port_t port = *vch_port_real(), *was = p->l->port;
+    counting_disk = *port.disk;
+    counting_disk.read = count_read;
+    port.disk = &counting_disk;
+    disk_reads = 0;
+    p->l->port = &port;
+    OK(vch_subjects_find(p->l, "visits", person, n, ret, &err));
+    p->l->port = was;
+    return disk_reads;
+}
+
+/* However many persons are looked for, their file is read once. */
+static void find_many(place_t *p)
+{
+    static char text[38][16];
+    const char *person[38];
+    uint32_t found[38], one;
+    for (unsigned i = 0; i < 38; i++) {
+        snprintf(text[i], sizeof text[i], "P, %u", i % 37);
+        person[i] = text[i]; /* the first stands there twice */
+    }
+    unsigned reads = reads_to_find(p, person, 1, &one);
+    assert_true(reads > 0);
+    assert_int_equal(reads_to_find(p, person, 38, found), reads);
+    for (unsigned i = 0; i < 38; i++) {
+        OK(vch_subject_find(p->l, "visits", person[i], &one, &err));
+        assert_int_equal(found[i], one);
+        for (unsigned k = 0; k < i; k++) assert_int_equal(found[k] == found[i], i == 37 && k == 0);
+    }
+    memset(found, 0xee, sizeof found);
+    snprintf(text[20], sizeof text[20], "P, 41");
+    REFUSED(VCH_ERR_NOT_FOUND, "\"P, 41\"", vch_subjects_find(p->l, "visits", person, 38, found, &err));
+    assert_int_equal(found[0], 0xeeeeeeee);
+    OK(vch_subjects_find(p->l, "visits", person, 0, found, &err));
+}
+
 static void test_many_extents(void **state)
 {
     (void)state;
@@ -360,6 +409,7 @@ static void test_many_extents(void **state)
     OK(vch_subject_find(p.l, "visits", text, &found, &err));
     assert_int_equal(subject, found);
     REFUSED(VCH_ERR_NOT_FOUND, "no subject", vch_subject_find(p.l, "visits", "P, 37", &found, &err));
+    find_many(&p);
     OK(vch_rows_open(&r, p.l, &id, 79, &err));
     OK(vch_rows_get(r, 4, &row, &err));
     assert_int_equal(row.groups, 3); /* features: a; notes: b; label: out */
