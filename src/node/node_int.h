@@ -54,6 +54,8 @@ typedef struct {
     uint64_t scanned; /* leaves of the log */
 } nd_objects_t;
 
+typedef struct nd_signatures nd_signatures_t;
+
 struct vch_inside {
     pthread_mutex_t queue_mutex;
     pthread_cond_t queue_moved;
@@ -68,6 +70,7 @@ struct vch_inside {
     uint64_t segment_bytes;
     vch_serve_settings_t serve;
     nd_objects_t objects;
+    nd_signatures_t *signatures;
 };
 
 /* ---- settings (conf.c) ---- */
@@ -107,6 +110,17 @@ vch_rc nd_checkpoint(vch_ledger_t *, vch_buf_t *ret_note, vch_err_t *); /* insid
 vch_rc nd_checkpoint_text(vch_buf_t *ret, vch_log_t *, const char *origin, const vch_signer_t *, uint64_t size,
                           vch_err_t *);
 uint64_t nd_now(vch_ledger_t *);
+
+/* ---- signatures ahead of their turn (signatures.c) ---- */
+nd_signatures_t *nd_signatures_new(const vch_port_t *); /* NULL: no memory */
+void nd_signatures_free(nd_signatures_t *);
+/* Before queueing, any thread: marks those that pass.  Fewer marks than could
+ * be are no failure: who is not marked is checked when its turn comes. */
+void nd_signatures_ahead(nd_signatures_t *, nd_request_t *const *, size_t n);
+/* The same for a batch, with the mutex held. */
+void nd_signatures_batch(vch_ledger_t *, nd_request_t *list);
+/* The key of a transaction that was verified will be known next time. */
+void nd_signatures_learn(nd_signatures_t *, const vch_prepared_t *verified);
 
 /* ---- the genesis statement (vocabulary.c) ---- */
 vch_rc nd_genesis_fields(vch_buf_t *ret, const vch_init_t *, const vch_signer_t *operator_key);

@@ -111,11 +111,14 @@ vch_rc nd_ledger_bare(vch_ledger_t **ret, vch_port_t *port, vch_err_t *err)
 {
     vch_ledger_t *l = vch_alloc(sizeof *l);
     vch_inside_t *in = vch_alloc(sizeof *in);
-    if (!l || !in) {
+    nd_signatures_t *signatures = nd_signatures_new(port);
+    if (!l || !in || !signatures) {
         vch_free(l);
         vch_free(in);
+        nd_signatures_free(signatures);
         return no_memory(err);
     }
+    in->signatures = signatures;
     l->port = port;
     l->in = in;
     pthread_mutex_init(&l->mutex, NULL);
@@ -152,6 +155,7 @@ void nd_ledger_free(vch_ledger_t *l)
     vch_file_close(l->port, l->in->state_lock);
     vch_file_close(l->port, l->lock_file);
     nd_objects_free(l);
+    nd_signatures_free(l->in->signatures);
     pthread_mutex_destroy(&l->in->objects.mutex);
     pthread_cond_destroy(&l->in->queue_moved);
     pthread_mutex_destroy(&l->in->queue_mutex);

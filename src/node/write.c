@@ -317,6 +317,7 @@ static vch_rc verify_and_accept(group_t *g, nd_request_t *r)
     }
     if (rc != VCH_ERR_NOT_FOUND) return vch_fail(&r->err, rc, "looking for the entry: %s", vch_rc_text(rc));
     VCH_TRY(vch_state_verify(l->state, &r->prepared, &r->err));
+    nd_signatures_learn(l->in->signatures, &r->prepared);
     /* A request is decided on the state that the last state-commit names. */
     if (r->prepared.entry.kind == VCH_KIND_ACCESS) VCH_TRY(close_open(g, &r->err));
     return accept_one(g, r);
@@ -402,6 +403,7 @@ static void batch_run(vch_ledger_t *l, nd_request_t *list)
         group_free(&g);
         return;
     }
+    nd_signatures_batch(l, list);
     for (nd_request_t *r = list; r; r = r->next) run_one(&g, r);
     (void)group_flush(&g, NULL); /* each request has been told */
     for (nd_request_t *r = list; r; r = r->next)
@@ -537,6 +539,7 @@ static vch_rc submit_all(vch_ledger_t *l, nd_request_t **request, nd_request_t *
         if (r->rc == VCH_OK) r->rc = vch_tx_prepare(&r->prepared, &r->tx, &r->arena, &r->err);
         if (r->rc == VCH_OK) ready[ready_n++] = r;
     }
+    nd_signatures_ahead(l->in->signatures, ready, ready_n);
     submit(l, ready, ready_n);
     return VCH_OK;
 }

@@ -93,6 +93,9 @@ struct vch_port {
 
 /* The machine itself.  Static; never freed; any thread. */
 vch_port_t *vch_port_real(void);
+/* How many threads can work at once on this port: the machine's processors, at
+ * most 64; 1 under a simulation, whose order must stay repeatable. */
+unsigned vch_port_cores(const vch_port_t *);
 
 /* ---- what callers actually write: the table's calls with errors named ---- */
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define LOCK_POLL_MS 10u
+#define CORES_MAX 64
 #define IO_MAX ((size_t)1 << 30) /* bytes given to one system call */
 
 struct vch_file {
@@ -41,6 +42,8 @@ vch_rc vch__real_rc(int error)
         return VCH_ERR_READ_ONLY;
     case ENOMEM:
         return VCH_ERR_MEMORY;
+    case ENAMETOOLONG:
+        return VCH_ERR_LIMIT;
     default:
         return VCH_ERR_IO;
     }
@@ -368,4 +371,11 @@ vch_port_t *vch_port_real(void)
 {
     static vch_port_t port = {&real_disk, &real_clock, &real_random, &vch__real_net, NULL, NULL};
     return &port;
+}
+
+unsigned vch_port_cores(const vch_port_t *port)
+{
+    if (port != vch_port_real()) return 1;
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > CORES_MAX ? CORES_MAX : (unsigned)n;
 }

@@ -112,10 +112,11 @@ static vch_rc prove_key(change_t *c, const vch_keyid_t *id, const vch_state_key_
 static vch_rc check_owner(change_t *c)
 {
     vch_slice_t bytes, known;
-    vch_pubkey_t key;
+    vch_keyid_t id = {{0}};
+    vch_hash_t hash;
     VCH_TRY(vch_field_bytes(c->fields, VCH_F_CONSENT_KEY, &bytes));
-    VCH_TRY(vch_pubkey_get(&key, bytes));
-    vch_keyid_t id = vch_pubkey_id(&key);
+    vch_sha256(&hash, bytes.p, bytes.n); /* the key's id; that it is a key was seen with its signature */
+    memcpy(id.b, hash.b, sizeof id.b);
     vch_state_key_t at = vch_key_id_u32('S', c->dataset.b, c->subject);
     vch_rc rc = st_get(c->a->s, &at, &known, c->a->err);
     if (rc == VCH_ERR_NOT_FOUND) return prove_key(c, &id, &at);

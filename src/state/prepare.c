@@ -85,10 +85,13 @@ static vch_rc registered_key(vch_state_t *s, const vch_prepared_t *p, vch_pubkey
     VCH_TRY(rc);
     VCH_TRY(vch_key_get(&value, bytes));
     if (value.revoked) return vch_fail(err, VCH_ERR_KEY, "the entry's key is revoked");
-    return vch_pubkey_get(ret, value.key);
+    if (!vch_slice_eq(value.key, vch_pubkey_bytes(&p->key))) return vch_pubkey_get(ret, value.key);
+    *ret = p->key; /* known to be a key: asking again costs nearly as much as a signature */
+    return VCH_OK;
 }
 
-static vch_rc verify_owner(vch_state_t *s, const vch_statement_t *st, vch_err_t *err)
+/* Whose network is meant the entry says; that it is this one, registered_key. */
+static vch_rc check_owner(const vch_prepared_t *p, const vch_statement_t *st, vch_err_t *err)
 {
     uint64_t how;
     vch_slice_t bytes;
@@ -98,21 +101,34 @@ static vch_rc verify_owner(vch_state_t *s, const vch_statement_t *st, vch_err_t 
     if (vch_field_bytes(st->fields, VCH_F_CONSENT_KEY, &bytes) != VCH_OK)
         return vch_fail(err, VCH_ERR_KEY, "an owner's statement must carry the owner's key");
     if (vch_pubkey_get(&key, bytes) != VCH_OK) return vch_fail(err, VCH_ERR_KEY, "the owner's key is none");
-    vch_rc rc = vch_owner_verify(&s->info.network, st->kind, st->fields, &key);
+    vch_rc rc = vch_owner_verify(&p->entry.network, st->kind, st->fields, &key);
     return rc == VCH_OK ? rc : vch_fail(err, rc, "the owner's signature does not verify");
+}
+
+uint32_t vch_tx_signatures(const vch_prepared_t *p)
+{
+    return 1 + (vch_schema(p->entry.kind)->owner_signed ? p->tx.count : 0);
+}
+
+vch_rc vch_tx_check(const vch_prepared_t *p, uint32_t number, const vch_pubkey_t *key, vch_err_t *err)
+{
+    if (number == 0) return vch_cose_verify(&p->entry.cose, key, err);
+    vch_rc rc = check_owner(p, &p->statement[number - 1], err);
+    return rc == VCH_OK ? rc : vch_context(err, rc, "statement %u", number - 1);
+}
+
+vch_rc vch_state_signer(vch_state_t *s, const vch_prepared_t *p, vch_pubkey_t *ret, vch_err_t *err)
+{
+    return p->entry.kind == VCH_KIND_GENESIS ? genesis_key(p, ret, err) : registered_key(s, p, ret, err);
 }
 
 vch_rc vch_state_verify(vch_state_t *s, vch_prepared_t *p, vch_err_t *err)
 {
     vch_pubkey_t key;
-    bool genesis = p->entry.kind == VCH_KIND_GENESIS;
-    VCH_TRY(genesis ? genesis_key(p, &key, err) : registered_key(s, p, &key, err));
-    VCH_TRY(vch_cose_verify(&p->entry.cose, &key, err));
-    if (vch_schema(p->entry.kind)->owner_signed)
-        for (uint32_t i = 0; i < p->tx.count; i++) {
-            vch_rc rc = verify_owner(s, &p->statement[i], err);
-            if (rc != VCH_OK) return vch_context(err, rc, "statement %u", i);
-        }
-    p->verified = true;
+    VCH_TRY(vch_state_signer(s, p, &key, err));
+    bool checked = p->checked && vch_slice_eq(vch_pubkey_bytes(&p->key), vch_pubkey_bytes(&key));
+    for (uint32_t i = 0; !checked && i < vch_tx_signatures(p); i++) VCH_TRY(vch_tx_check(p, i, &key, err));
+    p->key = key;
+    p->checked = p->verified = true;
     return VCH_OK;
 }

@@ -2,6 +2,7 @@
 /* The state machine: what is true after each entry, and the root that says so.
  *
  *   prepare   parse and check one transaction alone (any thread, no state)
+ *   check     its signatures, one by one (any thread, no state; or left to verify)
  *   verify    signatures against the state's keys (reads only)
  *   apply     every rule; all or nothing; (state, transaction, time) -> outcome
  *   close     end the block: new state root, the state-commit leaf
@@ -21,7 +22,8 @@
  * id -> leaf index, 'M' meta.  A value loaded from it is checked against its
  * leaf in the state tree before it is used.
  *
- * Threads: one at a time, save vch_tx_prepare. */
+ * Threads: one at a time, save vch_tx_prepare, vch_tx_signatures and
+ * vch_tx_check. */
 #ifndef VCH_STATE_H
 #define VCH_STATE_H
 
@@ -41,11 +43,21 @@ typedef struct {
     vch_entry_t entry;
     vch_statement_t *statement; /* entry.count of them */
     vch_hash_t *leaf;           /* their leaf hashes */
-    bool verified;
+    vch_pubkey_t key;           /* `checked`: every signature was, the entry's with this key */
+    bool checked;
+    bool verified; /* checked, and the key is registered */
 } vch_prepared_t;
 
 /* ERR_FORMAT, ERR_LIMIT, ERR_UNSUPPORTED (reserved or unsigned kind), … */
 VCH_MUST_USE vch_rc vch_tx_prepare(vch_prepared_t *ret, const vch_tx_t *, vch_arena_t *, vch_err_t *);
+
+/* Its signatures, number 0 being the entry's and the others its owners', can be
+ * checked by any thread and in any order before the state is asked: who has
+ * checked all of them sets `key` and `checked`, and vch_state_verify then only
+ * looks whether that key is the registered one.  `key` is what the entry's key
+ * id names.  ERR_KEY, ERR_SIGNATURE. */
+uint32_t vch_tx_signatures(const vch_prepared_t *);
+VCH_MUST_USE vch_rc vch_tx_check(const vch_prepared_t *, uint32_t number, const vch_pubkey_t *key, vch_err_t *);
 
 /* Over an index that holds nothing or an earlier save.  ERR_CORRUPT when what
  * it holds doesn't hang together: clear it and replay. */
@@ -66,6 +78,8 @@ void vch_state_info(const vch_state_t *, vch_state_info_t *ret);
 /* Entry signature, and owners' signatures inside, against keys in the state;
  * sets prepared->verified.  ERR_KEY, ERR_SIGNATURE, ERR_NETWORK. */
 VCH_MUST_USE vch_rc vch_state_verify(vch_state_t *, vch_prepared_t *, vch_err_t *);
+/* The entry's key as the state has it now.  ERR_KEY, ERR_NETWORK. */
+VCH_MUST_USE vch_rc vch_state_signer(vch_state_t *, const vch_prepared_t *, vch_pubkey_t *ret, vch_err_t *);
 /* The place of an entry that is already in the log; ERR_NOT_FOUND. */
 VCH_MUST_USE vch_rc vch_state_find(vch_state_t *, const vch_id_t *entry, uint64_t *ret_index);
 
