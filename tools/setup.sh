@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 build="gcc libc6-dev make meson ninja-build pkg-config libsodium-dev libssl-dev liblmdb-dev libjansson-dev libevent-dev libcmocka-dev libsqlite3-dev"
 demo=""
-test="clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev golang-golang-x-mod-dev sqlite3 mandoc"
+test="openssl clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev golang-golang-x-mod-dev sqlite3 mandoc"
 soak="qemu-user gcc-s390x-linux-gnu libc6-dev-s390x-cross valgrind"
 
 level=${1:-}
@@ -40,7 +40,7 @@ if [ -n "$missing" ]; then
     root=""
     if [ "$(id -u)" != 0 ]; then
         command -v sudo >/dev/null || {
-            echo "setup: missing packages, and neither root nor sudo to install them; as root run: apt-get install$missing" >&2
+            echo "setup: missing packages, and neither root nor sudo to install them; as root run: apt-get update && apt-get install --no-install-recommends$missing" >&2
             exit 1
         }
         root="sudo"
@@ -84,26 +84,46 @@ s390x_root() {
 
 # Programs of others that judge our logs and sign our checkpoints: built once for
 # each version, kept outside of this folder.  Without them their tests are
-# skipped and say so.
-go_tool() {
-    kept=${XDG_CACHE_HOME:-$HOME/.cache}/vouchsafe/$1-$3
-    if [ -x "$kept" ]; then return; fi
-    echo "setup: building $1 $3 (Go modules)"
-    folder=$(mktemp -d)
-    if GOBIN=$folder go install "$2@$3" >"$folder/log" 2>&1; then
-        mkdir -p "$(dirname "$kept")"
-        mv "$folder/$1" "$kept"
-    else
-        tail -n 3 "$folder/log" >&2
-        echo "setup: $1 can't be built here (above); the tests that need it are skipped" >&2
+# skipped and say so.  They ask for a newer Go than Debian 12's; it comes as a
+# Go module, checked like any other, and goes again with the rest of the build.
+programs="fsck-v1.0.4=github.com/transparency-dev/tessera/cmd/fsck@v1.0.4 litewitness-v0.9.0=filippo.io/torchwood/cmd/litewitness@v0.9.0"
+newer_go=1.24.9
+
+# Builds one program into $GOBIN; the newer Go is fetched when a program first needs it.
+go_program() {
+    go=go
+    if [ "$(printf '%s\n' go1.24 "$(go env GOVERSION)" | sort -V | head -n 1)" != go1.24 ]; then
+        module=golang.org/toolchain@v0.0.1-go$newer_go.$(go env GOOS)-$(go env GOARCH)
+        root=$GOMODCACHE/$module
+        go=$root/bin/go
+        # A module's files are never executable; these have to be.
+        [ -x "$go" ] || { go mod download "$module" && chmod +x "$root"/pkg/tool/*/* "$root"/bin/*; } || return 1
     fi
+    "$go" install "$1"
+}
+
+go_programs() {
+    kept=${XDG_CACHE_HOME:-$HOME/.cache}/vouchsafe
+    folder=$(mktemp -d)
+    for program in $programs; do
+        name=${program%%=*}
+        if [ -x "$kept/$name" ]; then continue; fi
+        echo "setup: building ${program#*=} (Go modules)"
+        if (
+            unset GOROOT
+            export GOBIN="$folder" GOMODCACHE="$folder/modules" GOCACHE="$folder/cache" GOFLAGS=-modcacherw GOTOOLCHAIN=local
+            cd "$folder" && go_program "${program#*=}"
+        ) >"$folder/log" 2>&1; then
+            mkdir -p "$kept"
+            mv "$folder/${name%-*}" "$kept/$name"
+        else
+            tail -n 3 "$folder/log" >&2
+            echo "setup: ${name%-*} can't be built here (above); the tests that need it are skipped" >&2
+        fi
+    done
     rm -rf "$folder"
 }
-case $level in test | soak)
-    go_tool fsck github.com/transparency-dev/tessera/cmd/fsck v1.0.4
-    go_tool litewitness filippo.io/torchwood/cmd/litewitness v0.9.0
-    ;;
-esac
+case $level in test | soak) go_programs ;; esac
 
 [ $python = yes ] || exit 0
 pins=tools/requirements-demo.txt
