@@ -5,7 +5,7 @@ _vouch() {
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         if [ -n "$skip" ]; then skip=; continue; fi
         case $word in
-        -C | -o | -w | --dir | --as | --passphrase-file | --operator | --origin | --algorithm | --grant-life | --trust | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --new-origin) skip=1 ;;
+        -C | -o | -w | --dir | --as | --passphrase-file | --operator | --origin | --algorithm | --grant-life | --trust | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --new-origin) skip=1 ;;
         -*) ;;
         *) if [ -z "$noun" ]; then noun=$word; elif [ -z "$verb" ]; then verb=$word; fi ;;
         esac
@@ -35,7 +35,7 @@ _vouch() {
     'backup ') words='make check restore ' ;;
     'init '*) words=' --operator --origin --algorithm --grant-life' ;;
     'check '*) words=' --full --repair' ;;
-    'verify '*) words=' --trust --as-of' ;;
+    'verify '*) words=' --trust --against --as-of' ;;
     'id new') words=' --algorithm' ;;
     'party add') words=' --role --key --key-passphrase-file' ;;
     'party rotate') words=' --key --key-passphrase-file' ;;

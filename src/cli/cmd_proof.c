@@ -155,22 +155,72 @@ static vch_rc report(watching_t *w, const vch_report_t *r)
     return cj_show(w->cli, &j);
 }
 
-static vch_rc judge_file(cli_t *cli, const char *path, vch_slice_t trust, bool verdict)
+static vch_rc judge_bundle(cli_t *cli, vch_slice_t bundle, vch_slice_t trust, bool verdict)
 {
     watching_t w = {.cli = cli, .print = verdict && !cli->json && !cli->quiet};
     vch_report_t r = {.status = VCH_VERIFY_OK};
     const char *as_of = cli_get(cli, "as-of");
     uint64_t as_of_ms = 0;
-    vch_buf_t bundle;
     if (as_of) VCH_TRY(cli_moment(cli, as_of, &as_of_ms));
-    VCH_TRY(cli_read_file(cli, path, VCH_BUNDLE_BYTES_MAX, &bundle));
     cj_begin(&w.links);
     cj_open(&w.links, NULL, '[');
-    vch_rc rc = judge(&w, vch_buf_slice(&bundle), trust, as_of_ms, &r);
-    vch_buf_free(&bundle);
+    vch_rc rc = judge(&w, bundle, trust, as_of_ms, &r);
     if (rc == VCH_OK) rc = report(&w, &r);
     cj_free(&w.links);
     if (rc == VCH_OK && verdict) cli->exit = vch_verify_exit(r.status);
+    return rc;
+}
+
+/* ---- receipts -------------------------------------------------------------------------- */
+
+static vch_rc show_receipt(cli_t *cli, const vch_report_t *r)
+{
+    cli_json_t j;
+    cj_begin(&j);
+    cj_open(&j, NULL, '{');
+    cj_text(&j, "status", status_name(r->status));
+    cj_text(&j, "code", vch_verify_code(r->code));
+    cj_text(&j, "text", vch_verify_text(r->code));
+    cj_text(&j, "claim", r->claim);
+    cj_text(&j, "detail", r->detail);
+    if (r->time_ms) cj_time(&j, "promised by", r->time_ms);
+    if (r->newest_size) cj_number(&j, "log size", r->newest_size);
+    cj_bool(&j, "witnessed", r->witnessed);
+    if (r->witness_s) cj_time(&j, "witnessed at", r->witness_s * 1000);
+    cj_close(&j, '}');
+    return cj_show(cli, &j);
+}
+
+static vch_rc judge_receipt(cli_t *cli, vch_slice_t receipt, vch_slice_t trust)
+{
+    const char *path = cli_get(cli, "against");
+    vch_report_t r = {.status = VCH_VERIFY_OK};
+    vch_buf_t shown;
+    if (path)
+        VCH_TRY(cli_read_file(cli, path, TRUST_MAX, &shown));
+    else
+        vch_buf_init(&shown, 0);
+    vch_rc rc =
+        vch_receipt_verify(&r, receipt.p, receipt.n, (const char *)trust.p, trust.n, shown.p, shown.n, &cli->err);
+    vch_buf_free(&shown);
+    if (rc == VCH_OK) rc = show_receipt(cli, &r);
+    if (rc == VCH_OK) cli->exit = vch_verify_exit(r.status);
+    return rc;
+}
+
+static vch_rc judge_file(cli_t *cli, const char *path, vch_slice_t trust, bool verdict)
+{
+    vch_buf_t file;
+    VCH_TRY(cli_read_file(cli, path, VCH_BUNDLE_BYTES_MAX, &file));
+    vch_slice_t bytes = vch_buf_slice(&file);
+    vch_rc rc = VCH_OK;
+    if (verdict && vch_receipt_is(bytes.p, bytes.n))
+        rc = judge_receipt(cli, bytes, trust);
+    else if (cli_get(cli, "against"))
+        rc = cli_usage(cli, "--against goes with a receipt, and %.200s is none", path);
+    else
+        rc = judge_bundle(cli, bytes, trust, verdict);
+    vch_buf_free(&file);
     return rc;
 }
 

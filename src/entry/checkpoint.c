@@ -87,9 +87,16 @@ vch_rc vch_tlog_proof_get(vch_tlog_proof_t *ret, vch_slice_t text)
     return VCH_OK;
 }
 
-static vch_rc put_proof(vch_buf_t *ret, uint64_t index, const vch_hash_t *path, size_t n, vch_slice_t note)
+static vch_rc put_proof(vch_buf_t *ret, uint64_t index, const vch_hash_t *path, size_t n, vch_slice_t extra,
+                        vch_slice_t note)
 {
-    VCH_TRY(vch_buf_printf(ret, PROOF_HEADER "\nindex %" PRIu64 "\n", index));
+    VCH_TRY(vch_buf_printf(ret, PROOF_HEADER "\n"));
+    if (extra.n) {
+        VCH_TRY(vch_buf_printf(ret, "extra "));
+        VCH_TRY(vch_base64_put(ret, extra.p, extra.n));
+        VCH_TRY(vch_buf_u8(ret, '\n'));
+    }
+    VCH_TRY(vch_buf_printf(ret, "index %" PRIu64 "\n", index));
     for (size_t i = 0; i < n; i++) {
         VCH_TRY(vch_base64_put(ret, path[i].b, VCH_HASH_LEN));
         VCH_TRY(vch_buf_u8(ret, '\n'));
@@ -98,12 +105,13 @@ static vch_rc put_proof(vch_buf_t *ret, uint64_t index, const vch_hash_t *path, 
     return vch_buf_put(ret, note.p, note.n);
 }
 
-vch_rc vch_tlog_proof_put(vch_buf_t *ret, uint64_t index, const vch_hash_t *path, size_t n, vch_slice_t note)
+vch_rc vch_tlog_proof_put(vch_buf_t *ret, uint64_t index, const vch_hash_t *path, size_t n, vch_slice_t extra,
+                          vch_slice_t note)
 {
     if (note.n == 0) return VCH_ERR_FORMAT;
     if (n > 64 || note.n > VCH_NOTE_BYTES_MAX) return VCH_ERR_LIMIT;
     size_t start = ret->n;
-    vch_rc rc = put_proof(ret, index, path, n, note);
+    vch_rc rc = put_proof(ret, index, path, n, extra, note);
     if (rc != VCH_OK) ret->n = start;
     return rc;
 }

@@ -76,8 +76,9 @@ typedef struct {
     vch_slice_t note;  /* the checkpoint, verbatim */
 } vch_tlog_proof_t;
 VCH_MUST_USE vch_rc vch_tlog_proof_get(vch_tlog_proof_t *ret, vch_slice_t text);
+/* extra: bytes, not base64; empty for none. */
 VCH_MUST_USE vch_rc vch_tlog_proof_put(vch_buf_t *ret, uint64_t index, const vch_hash_t *path, size_t n,
-                                       vch_slice_t note);
+                                       vch_slice_t extra, vch_slice_t note);
 
 /* ---- tlog-policy: whom to believe ---- */
 #define VCH_POLICY_LOGS_MAX 32

@@ -691,15 +691,20 @@ static vch_rc prove(vch_ledger_t *l, uint64_t index, vch_buf_t *b, vch_err_t *er
     vch_hash_t path[VCH_PATH_HASHES_MAX];
     size_t path_n = 0;
     uint64_t size = 0;
+    vch_log_entry_t e;
+    vch_arena_t arena;
     vch_buf_t note;
     vch_buf_init(&note, VCH_NOTE_BYTES_MAX);
+    vch_arena_init(&arena, 16u << 20);
     vch_rc rc = vch_log_head(l->log, &note, &size, err);
     if (rc == VCH_OK && index >= size) rc = VCH_ERR_NOT_FOUND;
     if (rc == VCH_OK) rc = vch_log_inclusion(l->log, index, size, path, &path_n, err);
+    if (rc == VCH_OK) rc = vch_log_read(l->log, index, &arena, &e, err);
     if (rc == VCH_OK) {
-        rc = vch_tlog_proof_put(b, index, path, path_n, vch_buf_slice(&note));
+        rc = vch_tlog_proof_put(b, index, path, path_n, e.record.entry, vch_buf_slice(&note));
         if (rc != VCH_OK) (void)vch_fail(err, rc, "writing a proof: %s", vch_rc_text(rc));
     }
+    vch_arena_free(&arena);
     vch_buf_free(&note);
     return rc;
 }

@@ -4,6 +4,8 @@ what must be refused and leave nothing behind, the texts made from the table.
 
 usage: cli_test.py VOUCH"""
 
+import base64
+import hashlib
 import json
 import os
 import shutil
@@ -192,6 +194,42 @@ def bundles_are_judged():
     error_of(1, "ERR_FORMAT", "verify", bundle, "--trust", path("nonsense.policy", "believe everybody\n"))
     error_of(6, "ERR_NOT_FOUND", "verify", path("no.bundle"), "--trust", trust)
     error_of(6, "ERR_NOT_FOUND", "bundle", "make", "lineage", "nothing", "-o", path("n.bundle"))
+
+
+def receipt_of(index, origin, by_ms, key, promised=None):
+    """A receipt made here, from docs/formats/receipt.md and the log's key."""
+    entry = ask("log", "cat", str(promised or index))["id"]
+    root = hashlib.sha256(b"\0" + bytes.fromhex(entry) + index.to_bytes(8, "big")).digest()
+    network = ask("status")["network"]
+    text = f"vouchsafe/receipt/v1\n{origin}\n{network}\n1\n{base64.b64encode(root).decode()}\nby {by_ms}\n"
+    done = subprocess.run(["openssl", "pkeyutl", "-sign", "-inkey", key, "-rawin", "-in", path("to-sign", text)],
+                          capture_output=True, check=True)
+    line = next(line for line in open(os.path.join(LEDGER, "trust.policy")) if line.startswith("log "))
+    known = bytes.fromhex(line.split("+")[1])
+    signature = base64.b64encode(known + done.stdout).decode()
+    return path(f"receipt-{index}", f"vouchsafe-receipt@v1\nentry {entry}\nindex {index}\nposition 0\n\n"
+                                    f"{text}\n\u2014 {origin} {signature}\n")
+
+
+def receipts_are_judged():
+    trust = os.path.join(LEDGER, "trust.policy")
+    origin, key = ask("status")["origin"], os.path.join(LEDGER, "keys", "log.pem")
+    receipt, proof, other = receipt_of(2, origin, 1700000000000, key), path("two.tlog-proof"), path("four.tlog-proof")
+    assert ask("verify", receipt, "--trust", trust, code=4)["code"] == "I-MISSING"
+    for index, name in ((2, proof), (4, other)):
+        expect(0, "log", "prove", "inclusion", str(index), "-o", name)
+    kept = ask("verify", receipt, "--trust", trust, "--against", proof)
+    assert kept["status"] == "OK" and kept["promised by ms"] == 1700000000000 and "stands at 2 of" in kept["claim"]
+    assert ask("verify", receipt, "--trust", trust, "--against", other, code=4)["code"] == "I-MISSING"
+    text = open(receipt, encoding="utf-8").read()
+    suppressed = receipt_of(4, origin, 1700000000000, key, promised=2)  # what stands there isn't what was promised
+    assert ask("verify", suppressed, "--trust", trust, "--against", other, code=3)["code"] == "F-PROMISE"
+    moved = path("moved", text.replace("index 2", "index 4"))
+    assert ask("verify", moved, "--trust", trust, "--against", other, code=3)["code"] == "F-RECEIPT"
+    stranger = receipt_of(2, origin, 1700000000000, os.path.join(LEDGER, "keys", "clinic.pem"))
+    assert ask("verify", stranger, "--trust", trust, "--against", proof, code=3)["code"] == "F-RECEIPT"
+    assert ask("verify", path("cut", text[:200]), "--trust", trust, code=3)["code"] == "F-FORMAT"
+    error_of(2, "ERR_USAGE", "verify", trust, "--trust", trust, "--against", proof)
 
 
 def a_withdrawal_is_felt():

@@ -391,13 +391,17 @@ static void proofs_come_back(void **state)
     vch_buf_init(&b, 10000);
     for (size_t n = 0; n <= 64; n++) {
         vch_buf_clear(&b);
-        assert_int_equal(vch_tlog_proof_put(&b, n * 7, path, n, vch_str("the note\n")), VCH_OK);
+        assert_int_equal(vch_tlog_proof_put(&b, n * 7, path, n, vch_str(""), vch_str("the note\n")), VCH_OK);
         assert_int_equal(vch_tlog_proof_get(&p, vch_buf_slice(&b)), VCH_OK);
         assert_true(p.index == n * 7 && p.n == n && p.extra.n == 0 && memcmp(p.path, path, n * 32) == 0);
         assert_true(vch_slice_eq(p.note, vch_str("the note\n")));
     }
-    assert_int_equal(vch_tlog_proof_put(&b, 0, path, 65, vch_str("the note\n")), VCH_ERR_LIMIT);
-    assert_int_equal(vch_tlog_proof_put(&b, 0, path, 1, vch_str("")), VCH_ERR_FORMAT);
+    vch_buf_clear(&b);
+    assert_int_equal(vch_tlog_proof_put(&b, 3, path, 1, vch_str("leaf"), vch_str("the note\n")), VCH_OK);
+    assert_int_equal(vch_tlog_proof_get(&p, vch_buf_slice(&b)), VCH_OK);
+    assert_true(p.n == 1 && vch_slice_eq(p.extra, vch_str("bGVhZg==")));
+    assert_int_equal(vch_tlog_proof_put(&b, 0, path, 65, vch_str(""), vch_str("the note\n")), VCH_ERR_LIMIT);
+    assert_int_equal(vch_tlog_proof_put(&b, 0, path, 1, vch_str(""), vch_str("")), VCH_ERR_FORMAT);
     vch_buf_clear(&b);
     assert_int_equal(vch_buf_printf(&b, "c2sp.org/tlog-proof@v1\nindex 1\n"), VCH_OK);
     for (int i = 0; i < 65; i++) assert_int_equal(vch_buf_printf(&b, ROOT "\n"), VCH_OK);

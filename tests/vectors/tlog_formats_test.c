@@ -296,7 +296,7 @@ static void put_again(const json_t *v, const vch_tlog_proof_t *p)
 {
     vch_buf_t b;
     vch_buf_init(&b, 4096);
-    assert_int_equal(vch_tlog_proof_put(&b, p->index, p->path, p->n, p->note), VCH_OK);
+    assert_int_equal(vch_tlog_proof_put(&b, p->index, p->path, p->n, vch_str(""), p->note), VCH_OK);
     assert_true(vch_slice_eq(vch_buf_slice(&b), vch_str(text_of(v, "want"))));
     vch_buf_free(&b);
 }
@@ -623,7 +623,7 @@ static void tessera_proofs(void **state)
         vch_checkpoint_t c;
         size_t n = vch_tree_path(path, leaves, 15, i, scratch);
         vch_buf_init(&b, 4096);
-        assert_int_equal(vch_tlog_proof_put(&b, i, path, n, vch_slice(text, note_n)), VCH_OK);
+        assert_int_equal(vch_tlog_proof_put(&b, i, path, n, vch_str(""), vch_slice(text, note_n)), VCH_OK);
         assert_int_equal(vch_tlog_proof_get(&p, vch_buf_slice(&b)), VCH_OK);
         assert_int_equal(vch_note_get(&note, p.note), VCH_OK);
         assert_int_equal(vch_note_verify(&note, &k, NULL), VCH_SIG_GOOD);
