@@ -268,6 +268,20 @@ VCH_API VCH_MUST_USE vch_rc vch_decisions_log(vch_ledger_t *, const vch_signer_t
                                               const char *jsonl_path, uint64_t *ret_first, uint64_t *ret_count,
                                               vch_receipt_t *ret, vch_err_t *);
 
+/* ---- tokens: what programs without a key show to a ledger's service ----------------------- */
+
+typedef struct {
+    char text[44]; /* 43 characters; a secret: overwrite it when it was shown */
+} vch_token_t;
+/* scope: "read" (log, lists), "statements" (also what statements say),
+ * "operator" (everything).  DIR/tokens keeps its hash; nobody can show it again. */
+VCH_API VCH_MUST_USE vch_rc vch_token_new(vch_ledger_t *, const char *name, const char *scope, uint32_t days,
+                                          vch_token_t *ret, vch_err_t *);
+/* [{"name", "scope", "made", "ends", "expired"}] */
+VCH_API VCH_MUST_USE vch_rc vch_token_list(vch_ledger_t *, vch_text_t *ret_json, vch_err_t *);
+/* Refused from the next request on. */
+VCH_API VCH_MUST_USE vch_rc vch_token_revoke(vch_ledger_t *, const char *name, vch_err_t *);
+
 /* ---- a ledger on another machine -------------------------------------------------------- */
 
 typedef struct {
@@ -290,6 +304,12 @@ typedef struct {
  * extend the checkpoint seen last is refused (ERR_CORRUPT), and both notes are
  * kept as proof. */
 VCH_API VCH_MUST_USE vch_rc vch_ledger_connect(vch_ledger_t **ret, const char *url, const vch_connect_t *, vch_err_t *);
+/* From now on `who` signs the questions; it outlives the handle.  Nothing
+ * happens on a directory's handle. */
+VCH_API void vch_ledger_ask_as(vch_ledger_t *, const vch_signer_t *who);
+/* What people should know about this handle, as in vch_ledger_info_t; "" for
+ * nothing.  Borrowed. */
+VCH_API const char *vch_ledger_note(const vch_ledger_t *);
 
 /* ---- evidence ----------------------------------------------------------------------------- */
 
@@ -304,8 +324,5 @@ VCH_API VCH_MUST_USE vch_rc vch_decision_trace(vch_ledger_t *, const char *id, v
 
 #ifdef __cplusplus
 }
-/* From now on `who` signs the questions; it outlives the handle.  Nothing
- * happens on a directory's handle. */
-VCH_API void vch_ledger_ask_as(vch_ledger_t *, const vch_signer_t *who);
 #endif
 #endif

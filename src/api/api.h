@@ -19,14 +19,17 @@ typedef enum {
     API_READ,     /* log, tiles, proofs, state: as [ledger] read says (loopback, parties, public) */
     API_PARTY,    /* any registered party, or a token */
     API_ENTITLED, /* custodian of the dataset, holder of a live grant on it, the subject's own key, an auditor */
+    API_AUDITOR,  /* an auditor, and the operator */
     API_OPERATOR, /* over the loopback with the operator's key, or a token with that scope */
 } api_who_t;
 
 typedef struct api api_t;
+typedef struct api_call api_call_t; /* one question being answered (api_int.h) */
 typedef struct {
     const char *name; /* "index" */
     const char *help;
     bool number, required;
+    bool rest; /* of a path: also what follows behind slashes */
 } api_param_t;
 
 typedef struct {
@@ -35,10 +38,16 @@ typedef struct {
     api_who_t who;
     const char *summary;      /* one line, no full stop */
     const char *answer;       /* media type */
+    const char *gives;        /* JSON: its members, in [] when it is a list of such; else what it is */
     const api_param_t *param; /* of path and query; ends with name NULL; may be NULL */
     const char *body;         /* media type of a POST's body; NULL: none */
+    const char *takes;        /* what is in it */
+    vch_rc (*run)(api_call_t *);
 } api_route_t;
 extern const api_route_t api_routes[]; /* ends with path NULL */
+/* The route that a request is for, or NULL: what a log may name, for paths and
+ * queries may name persons. */
+const api_route_t *api_route_of(const http_request_t *);
 
 typedef struct {
     uint64_t receipt_promise_ms; /* how soon a submission is under a signed checkpoint */
@@ -60,9 +69,10 @@ VCH_MUST_USE vch_rc api_markdown(vch_buf_t *ret); /* docs/api.md */
 
 /* ---- who asks (auth.c) ------------------------------------------------------ */
 
-/* Authorization: Vouch <base64 of a COSE_Sign1> over the deterministic CBOR
- * array [method text, path with query, SHA-256 of the body, time ms, 16-byte
- * nonce]; good for 60 s, each nonce once. */
+/* "Vouch <base64 of a COSE_Sign1>", the value of an Authorization header.  It
+ * signs the deterministic CBOR array [method text, path with query, SHA-256 of
+ * the body, time ms, 16-byte nonce, multicodec key]; good for 60 s, each nonce
+ * once. */
 VCH_MUST_USE vch_rc api_authorization_put(vch_buf_t *ret, const vch_signer_t *, const char *method, const char *path,
                                           vch_slice_t body, uint64_t now_ms, const uint8_t nonce[16], vch_err_t *);
 

@@ -24,6 +24,13 @@ VCH_MUST_USE vch_rc vch_state_into(vch_ledger_t *, vch_slice_t key, vch_buf_t *r
 VCH_MUST_USE vch_rc vch_subject_into(vch_ledger_t *, const vch_id_t *dataset, uint32_t subject, vch_buf_t *ret,
                                      vch_err_t *);
 
+/* A receipt as an object; `promise` (may be empty) is its receipt file. */
+VCH_MUST_USE vch_rc vch_receipt_into(const vch_receipt_t *, vch_slice_t promise, vch_buf_t *ret);
+/* "name":"ISO-8601","name ms":N */
+VCH_MUST_USE vch_rc vch_time_into(const char *name, vch_time_t, vch_buf_t *ret);
+/* {"origin","network","version","size","height","checkpoint size","committed","time","log key"}. */
+VCH_MUST_USE vch_rc vch_info_into(vch_ledger_t *, uint64_t committed, const char *version, vch_buf_t *ret, vch_err_t *);
+
 /* ---- who somebody is --------------------------------------------------------- */
 
 typedef struct {
@@ -47,7 +54,7 @@ typedef struct {
     uint32_t subject;
     bool has_owner; /* the party whose own object it is */
     vch_id_t owner;
-    bool rows; /* rows in the clear: a grant doesn't count, for it may permit others */
+    bool closed; /* rows in the clear, names of persons: no grant covers them */
 } vch_about_t;
 
 /* "DATASET" or "DATASET/SUBJECT". */
@@ -105,6 +112,8 @@ typedef struct {
     uint64_t free_bytes, kept_bytes, waiting;
 } vch_ledger_facts_t;
 VCH_MUST_USE vch_rc vch_ledger_facts(vch_ledger_t *, vch_ledger_facts_t *ret, vch_err_t *);
+/* The wall clock, but never before the newest block. */
+VCH_MUST_USE vch_rc vch_ledger_now(vch_ledger_t *, vch_time_t *ret, vch_err_t *);
 /* VCH_OK when a submission would be taken now; err names no path. */
 VCH_MUST_USE vch_rc vch_ledger_ready(vch_ledger_t *, vch_err_t *);
 /* vouch.conf again: what may change while the ledger is open. */

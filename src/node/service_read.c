@@ -283,6 +283,42 @@ vch_rc vch_ledger_facts(vch_ledger_t *l, vch_ledger_facts_t *ret, vch_err_t *err
     return VCH_OK;
 }
 
+vch_rc vch_ledger_now(vch_ledger_t *l, vch_time_t *ret, vch_err_t *err)
+{
+    vch_state_info_t info;
+    VCH_TRY(vch_ledger_read_begin(l, err));
+    vch_state_info(l->state, &info);
+    vch_ledger_read_end(l);
+    uint64_t wall = nd_now(l);
+    ret->ms = wall > info.time.ms ? wall : info.time.ms;
+    return VCH_OK;
+}
+
+static vch_rc put_info(vch_ledger_t *l, const vch_ledger_info_t *info, uint64_t committed, const char *version,
+                       vch_buf_t *b)
+{
+    VCH_TRY(vch_buf_printf(b, "{\"origin\":"));
+    VCH_TRY(vch_json_put_string(b, vch_str(info->origin)));
+    VCH_TRY(vch_buf_printf(b, ",\"network\":"));
+    VCH_TRY(nd_put_hex(b, info->network.b, 32));
+    VCH_TRY(vch_buf_printf(b, ",\"version\":"));
+    VCH_TRY(vch_json_put_string(b, vch_str(version)));
+    VCH_TRY(vch_buf_printf(b, ",\"size\":%llu,\"height\":%llu,\"checkpoint size\":%llu,\"committed\":%llu,",
+                           (unsigned long long)info->size, (unsigned long long)info->height,
+                           (unsigned long long)info->checkpoint_size, (unsigned long long)committed));
+    VCH_TRY(nd_put_time(b, "time", info->time));
+    VCH_TRY(vch_buf_printf(b, ",\"log key\":\""));
+    VCH_TRY(vch_log_vkey_into(l, b, NULL));
+    return vch_buf_printf(b, "\"}");
+}
+
+vch_rc vch_info_into(vch_ledger_t *l, uint64_t committed, const char *version, vch_buf_t *ret, vch_err_t *err)
+{
+    vch_ledger_info_t info;
+    VCH_TRY(vch_ledger_info(l, &info, err));
+    return nd_told(put_info(l, &info, committed, version, ret), err);
+}
+
 vch_rc vch_ledger_reload(vch_ledger_t *l, vch_err_t *err)
 {
     vch_ledger_t *fresh;

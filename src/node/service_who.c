@@ -203,7 +203,7 @@ static vch_rc about_row(asked_t *q, const char *id)
     vch_id_t run;
     VCH_TRY(split(q, id, 2, name, number));
     VCH_TRY(vch_resolve(q->l, 'r', name, &run, q->err));
-    q->about.rows = true;
+    q->about.closed = true;
     return about_run(q, &run);
 }
 
@@ -417,7 +417,7 @@ static vch_rc as_party(asked_t *q, const vch_about_t *a, const vch_asker_t *aske
     for (size_t i = 0; i < a->datasets; i++) {
         bool may;
         VCH_TRY(is_custodian(q, &a->dataset[i], asker->party, &may));
-        if (!may && !a->rows) VCH_TRY(has_grant(q, asker, &a->dataset[i], &may));
+        if (!may && !a->closed) VCH_TRY(has_grant(q, asker, &a->dataset[i], &may));
         if (!may) return VCH_OK;
     }
     *ret = true;

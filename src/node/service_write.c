@@ -123,3 +123,32 @@ vch_rc vch_draft_into(vch_ledger_t *l, const vch_pubkey_t *key, const char *kind
     vch_free(d.end);
     return nd_told(rc, err);
 }
+
+/* ---- receipts ---------------------------------------------------------------------------- */
+
+static vch_rc put_outcome(const vch_receipt_t *r, vch_buf_t *b)
+{
+    VCH_TRY(vch_buf_printf(b, ",\"permit\":%s,\"rule\":", r->permit ? "true" : "false"));
+    VCH_TRY(vch_json_put_string(b, vch_str(r->rule)));
+    VCH_TRY(vch_buf_printf(b, ",\"rows\":%llu,", (unsigned long long)r->rows));
+    return nd_put_time(b, "expires", r->expires);
+}
+
+vch_rc vch_receipt_into(const vch_receipt_t *r, vch_slice_t promise, vch_buf_t *b)
+{
+    VCH_TRY(vch_buf_printf(b, "{\"object\":"));
+    VCH_TRY(nd_put_hex(b, r->object.b, 32));
+    VCH_TRY(vch_buf_printf(b, ",\"entry\":"));
+    VCH_TRY(nd_put_hex(b, r->entry.b, 32));
+    VCH_TRY(vch_buf_printf(b, ",\"index\":%llu,\"statements\":%u,", (unsigned long long)r->index, r->count));
+    VCH_TRY(nd_put_time(b, "time", r->time));
+    if (r->again) VCH_TRY(vch_buf_printf(b, ",\"already there\":true"));
+    if (r->has_outcome) VCH_TRY(put_outcome(r, b));
+    if (promise.n) {
+        VCH_TRY(vch_buf_printf(b, ",\"receipt\":"));
+        VCH_TRY(vch_json_put_string(b, promise));
+    }
+    return vch_buf_u8(b, '}');
+}
+
+vch_rc vch_time_into(const char *name, vch_time_t t, vch_buf_t *ret) { return nd_put_time(ret, name, t); }

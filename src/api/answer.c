@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What everybody may know, and the log as plain files. */
+#include "api/api_int.h"
+#include "codec/text.h"
+#include "entry/note.h"
+#include "merkle/tree.h"
+
+#define JSON "application/json"
+#define LONG "max-age=31536000, immutable"
+
+/* ---- this node ----------------------------------------------------------------------- */
+
+/* The published checkpoint counts when the policy's quorum stands under it. */
+static vch_rc judge(vch_slice_t policy, vch_slice_t note, vch_trust_t *trust, vch_note_t *n, uint64_t *ret,
+                    vch_err_t *err)
+{
+    vch_checkpoint_t checkpoint;
+    vch_trust_result_t found;
+    VCH_TRY(vch_trust_get(trust, policy, err));
+    vch_rc rc = vch_note_get(n, note);
+    if (rc == VCH_OK) rc = vch_checkpoint_get(&checkpoint, n->text);
+    if (rc == VCH_OK) rc = vch_trust_judge(trust, n, &checkpoint, &found);
+    if (rc != VCH_OK) return vch_fail(err, VCH_ERR_CORRUPT, "tlog/checkpoint is damaged");
+    *ret = found.quorum && !found.forged ? checkpoint.size : 0;
+    return VCH_OK;
+}
+
+vch_rc api_committed(vch_ledger_t *l, uint64_t *ret, vch_err_t *err)
+{
+    char path[VCH_PATH_MAX];
+    vch_buf_t policy, note;
+    vch_trust_t *trust = vch_alloc(sizeof *trust);
+    vch_note_t *n = vch_alloc(sizeof *n);
+    vch_buf_init(&policy, 1u << 20);
+    vch_buf_init(&note, VCH_NOTE_BYTES_MAX);
+    vch_rc rc = trust && n ? vch_ledger_path(l, path, "trust.policy") : VCH_ERR_MEMORY;
+    if (rc == VCH_OK) rc = vch_read_all(l->port, &policy, path, policy.max, err);
+    if (rc == VCH_OK) rc = vch_checkpoint_into(l, &note, err);
+    if (rc == VCH_OK) rc = judge(vch_buf_slice(&policy), vch_buf_slice(&note), trust, n, ret, err);
+    vch_buf_free(&policy);
+    vch_buf_free(&note);
+    vch_free(trust);
+    vch_free(n);
+    return rc;
+}
+
+vch_rc api_get_info(api_call_t *c)
+{
+    uint64_t committed;
+    VCH_TRY(api_committed(c->l, &committed, &c->err));
+    VCH_TRY(vch_info_into(c->l, committed, c->api->version, &c->res->body, &c->err));
+    api_answer(c, 200, JSON, NULL);
+    return VCH_OK;
+}
+
+vch_rc api_get_live(api_call_t *c)
+{
+    api_answer(c, 200, JSON, NULL);
+    return vch_buf_printf(&c->res->body, "{\"live\":true}");
+}
+
+/* What the daemon says comes first: it also knows of witnesses. */
+vch_rc api_check_ready(api_t *api, vch_err_t *err)
+{
+    vch_rc rc = VCH_OK;
+    pthread_mutex_lock(&api->mutex);
+    if (!api->ready) rc = vch_fail(err, VCH_ERR_UNREACHABLE, "%s", api->why[0] ? api->why : "this node is not ready");
+    pthread_mutex_unlock(&api->mutex);
+    return rc == VCH_OK ? vch_ledger_ready(api->l, err) : rc;
+}
+
+vch_rc api_get_ready(api_call_t *c)
+{
+    vch_rc rc = api_check_ready(c->api, &c->err);
+    if (rc != VCH_OK) {
+        c->status = 503;
+        c->res->retry_after_s = 10;
+        return rc;
+    }
+    api_answer(c, 200, JSON, NULL);
+    return vch_buf_printf(&c->res->body, "{\"ready\":true}");
+}
+
+vch_rc api_get_openapi(api_call_t *c)
+{
+    api_answer(c, 200, JSON, "public, max-age=300");
+    return api_openapi(&c->res->body);
+}
+
+/* ---- the log --------------------------------------------------------------------------- */
+
+vch_rc api_get_checkpoint(api_call_t *c)
+{
+    VCH_TRY(vch_checkpoint_into(c->l, &c->res->body, &c->err));
+    api_answer(c, 200, "text/plain; charset=utf-8", "public, max-age=1");
+    return VCH_OK;
+}
+
+typedef struct {
+    int level; /* -1: a bundle of entries */
+    uint64_t n;
+    unsigned width;
+} tile_t;
+
+static bool take_text(const char **at, const char *text)
+{
+    size_t n = strlen(text);
+    if (strncmp(*at, text, n) != 0) return false;
+    *at += n;
+    return true;
+}
+
+/* Digits up to `end`, at most `max` of them. */
+static bool take_number(const char **at, size_t max, uint64_t *ret)
+{
+    size_t n = strspn(*at, "0123456789");
+    if (n == 0 || n > max || vch_decimal_get(ret, vch_slice(*at, n)) != VCH_OK) return false;
+    *at += n;
+    return true;
+}
+
+/* "x001/x234/067" is 1234067. */
+static bool take_groups(const char **at, uint64_t *ret)
+{
+    uint64_t n = 0;
+    for (unsigned groups = 0; groups < 6; groups++) {
+        bool more = take_text(at, "x");
+        for (unsigned i = 0; i < 3; i++, ++*at) {
+            if (**at < '0' || **at > '9') return false;
+            n = 10 * n + (unsigned)(**at - '0');
+        }
+        if (more && !take_text(at, "/")) return false;
+        *ret = n;
+        if (!more) return true;
+    }
+    return false;
+}
+
+/* Loosely read, then written again: only the one right name is the same. */
+static bool tile_get(tile_t *t, const char *name)
+{
+    char right[80];
+    const char *at = name;
+    uint64_t level = 0, width = 256;
+    bool bundle = take_text(&at, "entries");
+    if (!bundle && !take_number(&at, 2, &level)) return false;
+    if (!take_text(&at, "/") || !take_groups(&at, &t->n)) return false;
+    if (take_text(&at, ".p/") && (!take_number(&at, 3, &width) || width > 255)) return false;
+    t->level = bundle ? -1 : (int)level;
+    t->width = (unsigned)width;
+    if (vch_tile_path(right, sizeof right, t->level, t->n, t->width) != VCH_OK) return false;
+    return strcmp(right + strlen("tile/"), name) == 0;
+}
+
+vch_rc api_get_tile(api_call_t *c)
+{
+    tile_t t;
+    bool is_public = atomic_load(&c->api->read) == VCH_READ_PUBLIC;
+    if (!tile_get(&t, api_get(c, "tile")))
+        return vch_hint(&c->err, vch_fail(&c->err, VCH_ERR_NOT_FOUND, "this names no tile"),
+                        "LEVEL/N, .p/WIDTH behind a partial one, N like x001/x234/067");
+    VCH_TRY(vch_tile_into(c->l, t.level, t.n, t.width, &c->res->body, &c->err));
+    api_answer(c, 200, "application/octet-stream", is_public ? "public, " LONG : "private, " LONG);
+    return VCH_OK;
+}
