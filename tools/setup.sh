@@ -38,9 +38,10 @@ missing=""
 for package in $want; do installed "$package" || missing="$missing $package"; done
 if [ -n "$missing" ]; then
     root=""
+    by_hand="apt-get update && apt-get install --no-install-recommends$missing"
     if [ "$(id -u)" != 0 ]; then
         command -v sudo >/dev/null || {
-            echo "setup: missing packages, and neither root nor sudo to install them; as root run: apt-get update && apt-get install --no-install-recommends$missing" >&2
+            echo "setup: missing packages, and neither root nor sudo to install them; as root run: $by_hand" >&2
             exit 1
         }
         root="sudo"
@@ -48,10 +49,11 @@ if [ -n "$missing" ]; then
     echo "setup: installing Debian packages:$missing"
     log=$(mktemp)
     trap 'rm -f "$log"' EXIT
+    # An update that fails for one source of many (somebody else's) still leaves the others.
     # shellcheck disable=SC2086 # a list of names, split on purpose
-    if ! { $root apt-get -q update && $root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+    if ! { $root apt-get -q update || [ $? = 100 ] && $root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing; } >"$log" 2>&1; then
         cat "$log" >&2
-        echo "setup: apt-get failed (above); mend it and run tools/setup.sh $level again" >&2
+        echo "setup: ${root:+sudo or }apt-get failed (above); mend it, or as root run: $by_hand" >&2
         exit 1
     fi
 fi
