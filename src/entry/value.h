@@ -4,6 +4,7 @@
  *   key                              value (deterministic CBOR unless raw)
  *   "g"                              the genesis statement's fields, as they are
  *   "p" ‖ party id                   party
+ *   "n" ‖ SHA-256 of a name          raw 32: the party that has it
  *   "k" ‖ key id                     key -> party
  *   "q" ‖ party id                   sequence window
  *   "d" ‖ dataset id                 dataset head

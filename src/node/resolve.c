@@ -3,11 +3,14 @@
  * map of all objects of the log otherwise. */
 #include "node/remote_int.h"
 
+#include <stdio.h>
+
 #include "codec/cbor.h"
 #include "codec/text.h"
 #include "crypto/sha256.h"
 
 #define ENTRY_ARENA_MAX (16u << 20)
+#define FITS_SHOWN 4u
 
 static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "out of memory"); }
 
@@ -278,10 +281,26 @@ typedef struct {
     const char *name;
     bool is_prefix;
     prefix_t prefix;
-    vch_id_t by_id, by_name;
+    vch_id_t by_id, by_name, fits[FITS_SHOWN];
     size_t ids, names;
     vch_err_t *err;
 } resolve_t;
+
+static void fits_id(resolve_t *r, const vch_id_t *id)
+{
+    if (!r->is_prefix || !prefix_fits(&r->prefix, id->b)) return;
+    if (r->names + r->ids < FITS_SHOWN) r->fits[r->names + r->ids] = *id;
+    r->ids++;
+    r->by_id = *id;
+}
+
+static void fits_name(resolve_t *r, const vch_id_t *id, vch_slice_t name)
+{
+    if (!name.n || !vch_slice_eq(name, vch_str(r->name))) return;
+    if (r->names + r->ids < FITS_SHOWN) r->fits[r->names + r->ids] = *id;
+    r->names++;
+    r->by_name = *id;
+}
 
 static vch_rc statement_name(resolve_t *r, const vch_id_t *id, uint64_t key, vch_arena_t *arena, vch_slice_t *ret)
 {
@@ -325,16 +344,10 @@ static vch_rc resolve_one(void *ctx, vch_slice_t key, vch_slice_t value)
     vch_slice_t name;
     if (key.n != 33) return VCH_OK;
     memcpy(id.b, key.p + 1, 32);
-    if (r->is_prefix && prefix_fits(&r->prefix, id.b)) {
-        r->ids++;
-        r->by_id = id;
-    }
+    fits_id(r, &id);
     vch_arena_init(&arena, ENTRY_ARENA_MAX);
     vch_rc rc = name_of(r, &id, value, &arena, &name);
-    if (rc == VCH_OK && vch_slice_eq(name, vch_str(r->name))) {
-        r->names++;
-        r->by_name = id;
-    }
+    if (rc == VCH_OK) fits_name(r, &id, name);
     vch_arena_free(&arena);
     return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;
 }
@@ -344,14 +357,8 @@ static vch_rc resolve_listed(void *ctx, const vch_id_t *id, vch_slice_t name, ui
 {
     resolve_t *r = ctx;
     (void)number;
-    if (r->is_prefix && prefix_fits(&r->prefix, id->b)) {
-        r->ids++;
-        r->by_id = *id;
-    }
-    if (name.n && vch_slice_eq(name, vch_str(r->name))) {
-        r->names++;
-        r->by_name = *id;
-    }
+    fits_id(r, id);
+    fits_name(r, id, name);
     return VCH_OK;
 }
 
@@ -383,6 +390,40 @@ static vch_rc suspect(vch_ledger_t *l, vch_rc rc, vch_err_t *err)
     return rc == VCH_OK ? rc : vch_hint(err, vch_fail(err, rc, "reading the state: %s", vch_rc_text(rc)), "try again");
 }
 
+/* Of several parties of one name, that name is one's alone: the others lost
+ * all their keys.  The state says whose it is. */
+static vch_rc whose_name(vch_ledger_t *l, resolve_t *r, vch_err_t *err)
+{
+    vch_hash_t hash;
+    vch_buf_t value;
+    vch_sha256(&hash, r->name, strlen(r->name));
+    vch_state_key_t key = vch_key_id('n', hash.b);
+    vch_buf_init(&value, 64);
+    vch_rc rc = vch_state_get(l->state, vch_key_slice(&key), &value, err);
+    if (rc == VCH_OK && value.n == 32) {
+        memcpy(r->by_name.b, value.p, 32);
+        r->names = 1;
+    }
+    vch_buf_free(&value);
+    return rc == VCH_ERR_NOT_FOUND ? VCH_OK : suspect(l, rc, err);
+}
+
+static vch_rc ambiguous(const resolve_t *r, char tag, vch_err_t *err)
+{
+    char list[FITS_SHOWN * 18 + 8] = "", hex[17];
+    size_t n = r->names + r->ids, at = 0;
+    for (size_t i = 0; i < n && i < FITS_SHOWN; i++) {
+        vch_hex(hex, r->fits[i].b, 8);
+        at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", i ? ", " : "", hex);
+    }
+    (void)vch_fail(err, VCH_ERR_CONFLICT, "%zu of the %s fit \"%.100s\": %s%s", n,
+                   tag == 't'   ? "terms"
+                   : tag == 'p' ? "parties"
+                                : "objects",
+                   r->name, list, n > FITS_SHOWN ? ", …" : "");
+    return vch_hint(err, VCH_ERR_CONFLICT, "name it by its id");
+}
+
 static vch_rc resolve_tag(vch_ledger_t *l, char tag, const char *name, vch_id_t *ret, vch_err_t *err)
 {
     resolve_t r = {.l = l, .tag = tag == 'd' ? 'D' : tag, .name = name};
@@ -391,6 +432,7 @@ static vch_rc resolve_tag(vch_ledger_t *l, char tag, const char *name, vch_id_t 
         VCH_TRY(rm_each(l, tag, NULL, resolve_listed, &r, err));
     else
         VCH_TRY(suspect(l, vch_state_each(l->state, r.tag, resolve_one, &r), err));
+    if (tag == 'p' && r.names > 1 && !l->remote) VCH_TRY(whose_name(l, &r, err));
     if (r.names + r.ids == 0)
         return vch_hint(err, vch_fail(err, VCH_ERR_NOT_FOUND, "there is no %s \"%.100s\"", what_is(tag), name),
                         "list them: vouch %s list", what_is(tag));
@@ -398,13 +440,7 @@ static vch_rc resolve_tag(vch_ledger_t *l, char tag, const char *name, vch_id_t 
         *ret = r.names ? r.by_name : r.by_id;
         return VCH_OK;
     }
-    return vch_hint(err,
-                    vch_fail(err, VCH_ERR_CONFLICT, "%zu of the %s fit \"%.100s\"", r.names + r.ids,
-                             tag == 't'   ? "terms"
-                             : tag == 'p' ? "parties"
-                                          : "objects",
-                             name),
-                    "name it by its id");
+    return ambiguous(&r, tag, err);
 }
 
 /* ---- versions: DATASET, DATASET@N, or an id -------------------------------------------------------- */

@@ -17,6 +17,29 @@ static vch_rc register_key(apply_t *a, const vch_id_t *party, vch_slice_t multic
     return ST_SET(a->s, &at, vch_key_put, &v, a->err);
 }
 
+/* A name stands for one party at a time.  It is free again when a registrar
+ * revoked the last key of who had it: nobody can act for that party any more. */
+static vch_rc take_name(apply_t *a, vch_slice_t name, const vch_id_t *id)
+{
+    vch_hash_t hash;
+    vch_slice_t taken;
+    vch_id_t other;
+    vch_party_value_t party;
+    char hex[17];
+    vch_sha256(&hash, name.p, name.n);
+    vch_state_key_t key = vch_key_id('n', hash.b);
+    vch_rc rc = st_get(a->s, &key, &taken, a->err);
+    if (rc == VCH_ERR_NOT_FOUND) return st_set(a->s, &key, vch_slice(id->b, 32), a->err);
+    VCH_TRY(rc);
+    if (taken.n != 32) return VCH_ERR_CORRUPT;
+    memcpy(other.b, taken.p, 32);
+    VCH_TRY(st_party(a->s, &other, &party, a->err));
+    if (party.keys == 0) return st_set(a->s, &key, vch_slice(id->b, 32), a->err);
+    vch_hex(hex, other.b, 8);
+    return vch_fail(a->err, VCH_ERR_CONFLICT, "the name \"%.*s\" is taken: party %s has it", (int)vch_min(name.n, 128),
+                    (const char *)name.p, hex);
+}
+
 static vch_rc register_party(apply_t *a, vch_slice_t fields, const vch_id_t *id)
 {
     vch_party_value_t v = {0};
@@ -27,6 +50,7 @@ static vch_rc register_party(apply_t *a, vch_slice_t fields, const vch_id_t *id)
     VCH_TRY(vch_field_bytes(fields, VCH_F_PARTY_NAME, &v.name));
     VCH_TRY(vch_field_uint(fields, VCH_F_PARTY_ROLES, &roles));
     VCH_TRY(vch_field_list(fields, VCH_F_PARTY_KEYS, &keys));
+    VCH_TRY(take_name(a, v.name, id));
     v.roles = (unsigned)roles;
     while ((rc = vch_list_next(&keys, &item)) == VCH_OK) {
         VCH_TRY(vch_item_bytes(item, &bytes));

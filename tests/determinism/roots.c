@@ -129,10 +129,11 @@ static void put_key(kit_fields_t *f, unsigned field, const vch_signer_t *key)
 
 static void more_parties(history_t *h)
 {
+    static const char *const name[3] = {"hospital", "hospital-b", "Universit\xc3\xa4t"};
     for (unsigned i = 0; i < 3; i++) {
         vch_signer_t *ed = kit_signer(500 + i, VCH_ALG_ED25519), *p256 = kit_signer(600 + i, VCH_ALG_P256);
         kit_fields_t f = kit_fields();
-        kit_text(&f, VCH_F_PARTY_NAME, i == 2 ? "Universit\xc3\xa4t" : "hospital");
+        kit_text(&f, VCH_F_PARTY_NAME, name[i]);
         kit_uint(&f, VCH_F_PARTY_ROLES, 1u << i | VCH_ROLE_AUDITOR);
         kit_list(&f, VCH_F_PARTY_KEYS, 2);
         for (unsigned k = 0; k < 2; k++) {
@@ -152,6 +153,12 @@ static void more_parties(history_t *h)
     const vch_pubkey_t *taken = vch_signer_public(h->w->party[1]);
     KIT_OK(vch_cbor_bytes(&again.body, taken->b, taken->n));
     (void)say(h, 0, VCH_KIND_PARTY, kit_done(&again));
+    vch_signer_t *fresh = kit_signer(510, VCH_ALG_ED25519);
+    vch_buf_t namesake;
+    vch_buf_init(&namesake, 4096);
+    kit_party_map(&namesake, name[0], VCH_ROLE_USER, fresh);
+    if (say(h, 0, VCH_KIND_PARTY, namesake)) exit(1);
+    vch_signer_free(fresh);
 }
 
 static bool key_statement(history_t *h, unsigned who, unsigned action, const vch_signer_t *key)

@@ -48,6 +48,9 @@ def parties_and_keys():
     assert ask("id", "show", "team")["multicodec"] == key
     error_of(7, "ERR_CONFLICT", "id", "new", "team")
     before = entries()
+    ask("id", "new", "namesake")
+    error_of(7, "ERR_CONFLICT", "party", "add", "team", "--role", "user", "--key", "namesake", "--as", "clinic")
+    os.remove(os.path.join(LEDGER, "keys", "namesake.pem"))
     assert vouch("party", "add", "other", "--role", "user", "--key", key, "--as", "team").returncode != 0
     assert vouch("party", "add", "other", "--role", "emperor", "--key", key, "--as", "clinic").returncode != 0
     assert entries() == before, "a refused party left entries"

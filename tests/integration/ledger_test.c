@@ -186,6 +186,70 @@ static void every_entry_is_json(box_t *b)
     }
 }
 
+static void key_of(box_t *b, const char *name, char ret[72])
+{
+    vch_signer_t *s;
+    vch_text_t shown;
+    if (vch_identity_load(b->l, name, NULL, &s, &lh_err) != VCH_OK) {
+        LH_OK(vch_identity_new(b->l, name, "p256", NULL, &lh_err));
+        LH_OK(vch_identity_load(b->l, name, NULL, &s, &lh_err));
+    }
+    LH_OK(vch_signer_show(s, &shown, &lh_err));
+    const char *key = strstr(shown.p, "\"multicodec\":\"");
+    assert_non_null(key);
+    snprintf(ret, 72, "%.70s", key + 14);
+    vch_text_free(&shown);
+    vch_signer_free(s);
+}
+
+static vch_rc add_party(box_t *b, const char *name, const char *identity, vch_id_t *ret)
+{
+    char json[256], key[72];
+    vch_receipt_t r;
+    key_of(b, identity, key);
+    snprintf(json, sizeof json, "{\"name\":\"%s\",\"roles\":[\"user\"],\"keys\":[\"%s\"]}", name, key);
+    lh_err = (vch_err_t){0};
+    vch_rc rc = vch_submit_json(b->l, b->s, "party", json, strlen(json), &r, &lh_err);
+    if (rc == VCH_OK) *ret = r.object;
+    return rc;
+}
+
+static void revoke_key(box_t *b, const vch_id_t *party, const char *identity)
+{
+    char json[320], key[72], id[65];
+    vch_receipt_t r;
+    key_of(b, identity, key);
+    vch_hex(id, party->b, 32);
+    snprintf(json, sizeof json, "{\"party\":\"%s\",\"action\":\"revoke\",\"key\":\"%s\",\"reason\":\"compromised\"}",
+             id, key);
+    LH_OK(vch_submit_json(b->l, b->s, "party-key", json, strlen(json), &r, &lh_err));
+}
+
+static void name_is(box_t *b, const char *name, const vch_id_t *want)
+{
+    vch_id_t id;
+    LH_OK(vch_ledger_read_begin(b->l, &lh_err));
+    LH_OK(vch_resolve(b->l, 'p', name, &id, &lh_err));
+    assert_memory_equal(id.b, want->b, 32);
+    vch_ledger_read_end(b->l);
+}
+
+/* Of two that ever had a name, the living one is meant by it. */
+static void a_name_goes_to_one_party(void **state)
+{
+    box_t *b = *state;
+    vch_id_t first, second;
+    LH_OK(add_party(b, "team", "team-1", &first));
+    LH_IS(VCH_ERR_CONFLICT, add_party(b, "team", "team-2", &second));
+    assert_non_null(strstr(lh_err.text, "the name \"team\" is taken"));
+    name_is(b, "team", &first);
+    revoke_key(b, &first, "team-1");
+    name_is(b, "team", &first);
+    LH_OK(add_party(b, "team", "team-2", &second));
+    name_is(b, "team", &second);
+    LH_IS(VCH_ERR_CONFLICT, add_party(b, "team", "team-3", &second));
+}
+
 static void every_simple_kind_is_taken(void **state)
 {
     box_t *b = *state;
@@ -361,7 +425,11 @@ static void names_and_prefixes_resolve(void **state)
     vch_ledger_read_end(b->l);
     LH_OK(lh_submit(b->l, b->s, 1, &r, &lh_err)); /* a second one of that name */
     LH_OK(vch_ledger_read_begin(b->l, &lh_err));
+    hex[8] = 0;
     LH_IS(VCH_ERR_CONFLICT, vch_resolve(b->l, 'm', "model-1", &id, &lh_err));
+    assert_non_null(strstr(lh_err.text, hex)); /* both ids are named */
+    vch_hex(hex, r.object.b, 8);
+    assert_non_null(strstr(lh_err.text, hex));
     vch_ledger_read_end(b->l);
 }
 
@@ -886,6 +954,7 @@ int main(void)
         T(wrong_json_is_refused_and_named),
         T(submitted_again_it_keeps_its_place),
         T(names_and_prefixes_resolve),
+        T(a_name_goes_to_one_party),
         T(proofs_verify),
         T(a_checkpoint_is_kept_until_something_changes),
         T(lost_or_damaged_state_is_rebuilt),

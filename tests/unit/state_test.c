@@ -46,6 +46,7 @@ static void genesis_comes_once(void **state)
     world_free(w);
 }
 
+/* Also, its parties have names of their own. */
 static void genesis_must_be_signed_by_its_first_party(void **state)
 {
     (void)state;
@@ -61,6 +62,13 @@ static void genesis_must_be_signed_by_its_first_party(void **state)
     vch_buf_t fields = kit_genesis(parties, 2);
     kit_tx_t t = kit_tx(&zero, VCH_KIND_GENESIS, 1, b, &fields, 1, 0);
     assert_int_equal(world_apply(&w, &t), VCH_ERR_KEY);
+    fields = kit_genesis(parties, 2);
+    char *name = memmem(fields.p, fields.n, "party-1", 7);
+    assert_non_null(name);
+    name[6] = '0';
+    t = kit_tx(&zero, VCH_KIND_GENESIS, 1, a, &fields, 1, 0);
+    assert_int_equal(world_apply(&w, &t), VCH_ERR_CONFLICT);
+    assert_non_null(strstr(w.err.text, "the name \"party-0\" is taken"));
     fields = kit_genesis(parties, 2);
     t = kit_tx(&zero, VCH_KIND_GENESIS, 1, a, &fields, 1, 0);
     assert_int_equal(world_apply(&w, &t), VCH_OK);
@@ -103,6 +111,63 @@ static vch_buf_t key_fields(const vch_id_t *party, unsigned action, const vch_si
     kit_uint(&f, VCH_F_PARTYKEY_REASON, 0);
     if (next) kit_id(&f, VCH_F_PARTYKEY_NEXT, next->b);
     return kit_done(&f);
+}
+
+static vch_id_t party_called(world_t *w, const char *name)
+{
+    vch_hash_t hash;
+    vch_id_t id = {{0}};
+    vch_buf_t value;
+    vch_sha256(&hash, name, strlen(name));
+    vch_state_key_t key = vch_key_id('n', hash.b);
+    vch_buf_init(&value, 64);
+    if (vch_state_get(w->state, vch_key_slice(&key), &value, NULL) == VCH_OK) {
+        assert_int_equal(value.n, 32);
+        memcpy(id.b, value.p, 32);
+    }
+    vch_buf_free(&value);
+    return id;
+}
+
+static bool is_called(world_t *w, const char *name, const vch_id_t *party)
+{
+    vch_id_t id = party_called(w, name);
+    return vch_id_eq(&id, party);
+}
+
+/* A name is one party's, byte for byte, until a registrar revoked its last key. */
+static void a_name_is_one_partys(void **state)
+{
+    (void)state;
+    static const vch_id_t nobody;
+    world_t *w = world_new(4);
+    vch_signer_t *key[6];
+    for (unsigned i = 0; i < 6; i++) key[i] = kit_signer(80 + i, VCH_ALG_ED25519);
+    assert_true(is_called(w, "party-2", &w->party_id[2]));
+    assert_true(is_called(w, "x", &nobody));
+    REFUSED(w, world_say(w, 0, VCH_KIND_PARTY, party_fields("party-2", key[0])), VCH_ERR_CONFLICT);
+    assert_int_equal(world_say(w, 0, VCH_KIND_PARTY, party_fields("x", key[0])), VCH_OK);
+    vch_id_t first = w->last;
+    assert_true(is_called(w, "x", &first));
+    world_close(w);
+    REFUSED(w, world_say(w, 0, VCH_KIND_PARTY, party_fields("x", key[1])), VCH_ERR_CONFLICT);
+    assert_non_null(strstr(w->err.text, "the name \"x\" is taken"));
+    vch_buf_t two[2] = {party_fields("y", key[1]), party_fields("y", key[2])};
+    kit_tx_t t = kit_tx(&w->network, VCH_KIND_PARTY, w->sequence[0] + 1, w->party[0], two, 2, 0);
+    REFUSED(w, world_apply(w, &t), VCH_ERR_CONFLICT);
+    assert_true(is_called(w, "y", &nobody));
+    assert_int_equal(world_say(w, 0, VCH_KIND_PARTY, party_fields("X", key[1])), VCH_OK);
+    assert_int_equal(world_say(w, 0, VCH_KIND_PARTY, party_fields("x ", key[2])), VCH_OK);
+    world_close(w);
+    assert_int_equal(world_say(w, 0, VCH_KIND_PARTY_KEY, key_fields(&first, VCH_KEY_REVOKE, key[0], NULL)), VCH_OK);
+    assert_true(is_called(w, "x", &first));
+    assert_int_equal(world_say(w, 0, VCH_KIND_PARTY, party_fields("x", key[3])), VCH_OK);
+    vch_id_t second = w->last;
+    assert_true(is_called(w, "x", &second));
+    world_close(w);
+    REFUSED(w, world_say(w, 0, VCH_KIND_PARTY, party_fields("x", key[4])), VCH_ERR_CONFLICT);
+    for (unsigned i = 0; i < 6; i++) vch_signer_free(key[i]);
+    world_free(w);
 }
 
 static void keys_rotate_and_promises_bind(void **state)
@@ -797,6 +862,7 @@ int main(void)
         cmocka_unit_test(genesis_comes_once),
         cmocka_unit_test(genesis_must_be_signed_by_its_first_party),
         cmocka_unit_test(parties_are_registered_by_registrars_only),
+        cmocka_unit_test(a_name_is_one_partys),
         cmocka_unit_test(keys_rotate_and_promises_bind),
         cmocka_unit_test(envelopes_are_checked),
         cmocka_unit_test(sequences_are_used_once_within_a_window),
