@@ -332,6 +332,9 @@ typedef struct {
 VCH_MUST_USE vch_rc vch_state_commit_put(vch_buf_t *ret, const vch_state_commit_t *);
 VCH_MUST_USE vch_rc vch_state_commit_get(vch_state_commit_t *ret, vch_slice_t leaf);
 
+/* How far a batch of decisions may reach beyond its block's time, or begin
+ * before its deployment's registration. */
+#define VCH_CLOCK_SKEW_MS 300000u
 #define VCH_RULE_MAX 64
 typedef struct {
     vch_hash_t network;

@@ -478,22 +478,24 @@ vch_rc vch_model_get(vch_model_value_t *ret, vch_slice_t bytes)
 
 vch_rc vch_deployment_put(vch_buf_t *b, const vch_deployment_value_t *v)
 {
-    VCH_TRY(vch_cbor_array(b, 4));
+    VCH_TRY(vch_cbor_array(b, 5));
     VCH_TRY(put32(b, v->model.b));
     VCH_TRY(put32(b, v->party.b));
     VCH_TRY(vch_cbor_bool(b, v->ended));
-    return vch_cbor_uint(b, v->next);
+    VCH_TRY(vch_cbor_uint(b, v->next));
+    return vch_cbor_uint(b, v->since.ms);
 }
 
 vch_rc vch_deployment_get(vch_deployment_value_t *ret, vch_slice_t bytes)
 {
     vch_deployment_value_t v;
     vch_cbor_t c = vch_cbor_over(bytes);
-    VCH_TRY(get_array_of(&c, 4));
+    VCH_TRY(get_array_of(&c, 5));
     VCH_TRY(vch_cbor_get_fixed(&c, v.model.b, 32));
     VCH_TRY(vch_cbor_get_fixed(&c, v.party.b, 32));
     VCH_TRY(vch_cbor_get_bool(&c, &v.ended));
     VCH_TRY(vch_cbor_get_uint(&c, &v.next));
+    VCH_TRY(vch_cbor_get_uint(&c, &v.since.ms));
     VCH_TRY(finish(&c));
     *ret = v;
     return VCH_OK;

@@ -184,7 +184,8 @@ VCH_MUST_USE vch_rc vch_model_get(vch_model_value_t *, vch_slice_t);
 typedef struct {
     vch_id_t model, party;
     bool ended;
-    uint64_t next; /* sequence number that the next batch must begin with */
+    uint64_t next;    /* sequence number that the next batch must begin with */
+    vch_time_t since; /* of its registration */
 } vch_deployment_value_t;
 VCH_MUST_USE vch_rc vch_deployment_put(vch_buf_t *, const vch_deployment_value_t *);
 VCH_MUST_USE vch_rc vch_deployment_get(vch_deployment_value_t *, vch_slice_t);

@@ -25,9 +25,9 @@ typedef struct {
     vch_buf_t file;   /* the batch being built */
     vch_hash_t *leaf;
     uint32_t count;
-    uint64_t first, from, to;
-    uint64_t line, batch_line; /* now, and of the batch's first decision */
-    bool dry;                  /* only check the lines */
+    uint64_t first, from, to, since; /* since: of the deployment, in the ledger's time */
+    uint64_t line, batch_line;       /* now, and of the batch's first decision */
+    bool dry;                        /* only check the lines */
     vch_receipt_t receipt;
     vch_arena_t arena;
     vch_buf_t text;
@@ -65,7 +65,8 @@ static vch_rc seal_line(dlog_t *d, vch_decision_t *decision, vch_slice_t input)
     dcb_commit_input(&decision->input, decision->salt, input);
     decision->sequence = d->next++;
     decision->time.ms = d->l->port->clock->wall_ms(d->l->port);
-    if (decision->time.ms < d->to) decision->time.ms = d->to; /* never backwards inside a batch */
+    if (decision->time.ms < d->since) decision->time.ms = d->since; /* the clock was set back since */
+    if (decision->time.ms < d->to) decision->time.ms = d->to;       /* never backwards inside a batch */
     decision->model = d->model;
     VCH_TRY(vch_decision_put(&leaf, decision));
     if (d->count == 0) {
@@ -268,6 +269,7 @@ static vch_rc read_deployment(dlog_t *d)
     vch_buf_clear(&value);
     if (rc == VCH_OK) {
         d->next = y.next;
+        d->since = y.since.ms;
         key = vch_key_id('m', y.model.b);
         rc = vch_value(d->l, &key, &value, d->err);
     }

@@ -162,7 +162,7 @@ vch_rc rule_remedy(apply_t *a, const vch_statement_t *st, const vch_hash_t *leaf
 vch_rc rule_deployment(apply_t *a, const vch_statement_t *st, const vch_hash_t *leaf, const vch_id_t *object)
 {
     (void)leaf;
-    vch_deployment_value_t d = {.party = a->party};
+    vch_deployment_value_t d = {.party = a->party, .since = a->now};
     vch_model_value_t m;
     VCH_TRY(own_model(a, st->fields, VCH_F_DEPLOYMENT_MODEL, &d.model, &m));
     vch_state_key_t key = vch_key_id('y', object->b);
@@ -190,6 +190,19 @@ vch_rc rule_deployment_end(apply_t *a, const vch_statement_t *st, const vch_hash
     return ST_SET(a->s, &key, vch_deployment_put, &d, a->err);
 }
 
+/* Who logs decisions has a clock of its own, which may be a little off. */
+static vch_rc check_times(const apply_t *a, uint64_t from, uint64_t to, vch_time_t since)
+{
+    if (to < from) return vch_fail(a->err, VCH_ERR_FORMAT, "a batch ends before it begins");
+    if (to > a->now.ms && to - a->now.ms > VCH_CLOCK_SKEW_MS)
+        return vch_fail(a->err, VCH_ERR_CLOCK, "the batch ends %llu ms after block time, more than %u",
+                        (unsigned long long)(to - a->now.ms), VCH_CLOCK_SKEW_MS);
+    if (from < since.ms && since.ms - from > VCH_CLOCK_SKEW_MS)
+        return vch_fail(a->err, VCH_ERR_CLOCK, "the batch begins %llu ms before its deployment did, more than %u",
+                        (unsigned long long)(since.ms - from), VCH_CLOCK_SKEW_MS);
+    return VCH_OK;
+}
+
 static vch_rc check_batch(apply_t *a, vch_slice_t fields, vch_batch_value_t *b, const vch_deployment_value_t *d)
 {
     uint64_t from, to, next;
@@ -199,7 +212,7 @@ static vch_rc check_batch(apply_t *a, vch_slice_t fields, vch_batch_value_t *b, 
     VCH_TRY(vch_field_fixed(fields, VCH_F_DECISIONS_ROOT, b->root.b, 32));
     VCH_TRY(vch_field_uint(fields, VCH_F_DECISIONS_FROM, &from));
     VCH_TRY(vch_field_uint(fields, VCH_F_DECISIONS_TO, &to));
-    if (to < from) return vch_fail(a->err, VCH_ERR_FORMAT, "a batch ends before it begins");
+    VCH_TRY(check_times(a, from, to, d->since));
     if (b->first != d->next)
         return vch_fail(a->err, VCH_ERR_CONFLICT, "the deployment's next decision is %llu, the batch begins at %llu",
                         (unsigned long long)d->next, (unsigned long long)b->first);

@@ -213,6 +213,8 @@ vch_rc vfy_claim_decision(verify_t *v)
     VCH_TRY(vfy_find_object(v, &k->id, VCH_KIND_DECISIONS, NULL, &batch));
     VCH_TRY(vfy_time(v, batch->leaf, &v->report->time_ms));
     VCH_TRY(read_batch(batch->st.fields, &b));
+    if (b.to > v->report->time_ms && b.to - v->report->time_ms > VCH_CLOCK_SKEW_MS)
+        return vfy_stop(v, VCH_V_F_TIME, "the batch ends after its own block");
     VCH_TRY(vch_field_fixed(batch->st.fields, VCH_F_DECISIONS_DEPLOYMENT, id.b, 32));
     VCH_TRY(vfy_find_object(v, &id, VCH_KIND_DEPLOYMENT, batch->leaf, &deployment));
     VCH_TRY(vfy_same_party(v, batch->leaf, deployment->leaf, "a batch and its deployment"));

@@ -533,8 +533,9 @@ static void decide_batch(history_t *h)
     kit_uint(&f, VCH_F_DECISIONS_FIRST, h->next_decision[at] + (below(h, 8) == 0));
     kit_uint(&f, VCH_F_DECISIONS_COUNT, count);
     kit_id(&f, VCH_F_DECISIONS_ROOT, root.b);
-    kit_uint(&f, VCH_F_DECISIONS_FROM, h->w->now.ms - 5);
-    kit_uint(&f, VCH_F_DECISIONS_TO, h->w->now.ms);
+    uint64_t early = below(h, 16) ? 5 : 864000000, late = below(h, 16) ? 0 : VCH_CLOCK_SKEW_MS + below(h, 2);
+    kit_uint(&f, VCH_F_DECISIONS_FROM, h->w->now.ms - early);
+    kit_uint(&f, VCH_F_DECISIONS_TO, h->w->now.ms + late);
     kit_uint(&f, VCH_F_DECISIONS_LOST, lost);
     if (say(h, 1, VCH_KIND_DECISIONS, kit_done(&f))) h->next_decision[at] += count + lost;
 }

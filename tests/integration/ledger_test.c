@@ -289,9 +289,14 @@ static void every_simple_kind_is_taken(void **state)
     snprintf(json, sizeof json, "{\"model\":\"%s\",\"scope\":\"triage\"}", id);
     LH_OK(vch_submit_json(b->l, b->s, "deployment", json, strlen(json), &r, &lh_err));
     vch_hex(id, r.object.b, 32);
-    snprintf(json, sizeof json,
-             "{\"deployment\":\"%s\",\"first\":0,\"count\":3,\"root\":\"%064x\",\"from\":1,\"to\":2,\"lost\":0}", id,
-             9);
+    unsigned long long since = r.time.ms;
+    static const char batch[] = "{\"deployment\":\"%s\",\"first\":0,\"count\":3,\"root\":\"%064x\",\"from\":%llu,"
+                                "\"to\":%llu,\"lost\":0}";
+    snprintf(json, sizeof json, batch, id, 9, 1ull, since);
+    LH_IS(VCH_ERR_CLOCK, vch_submit_json(b->l, b->s, "decisions", json, strlen(json), &r, &lh_err));
+    snprintf(json, sizeof json, batch, id, 9, since, since + 86400000);
+    LH_IS(VCH_ERR_CLOCK, vch_submit_json(b->l, b->s, "decisions", json, strlen(json), &r, &lh_err));
+    snprintf(json, sizeof json, batch, id, 9, since, since);
     LH_OK(vch_submit_json(b->l, b->s, "decisions", json, strlen(json), &r, &lh_err));
     snprintf(json, sizeof json, "{\"deployment\":\"%s\",\"reason\":\"retired\"}", id);
     LH_OK(vch_submit_json(b->l, b->s, "deployment-end", json, strlen(json), &r, &lh_err));

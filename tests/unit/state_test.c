@@ -589,6 +589,36 @@ static vch_buf_t batch_fields(const vch_id_t *deployment, uint64_t first, uint64
     return kit_done(&f);
 }
 
+/* The clock of who logs decisions may be five minutes off, and no more. */
+static void a_batch_lies_within_its_deployments_life(void **state)
+{
+    (void)state;
+    world_t *w = world_new(4);
+    uint8_t digest[32] = {8};
+    KIT_OK(world_say(w, 1, VCH_KIND_MODEL, model_fields(NULL, digest)));
+    vch_id_t model = w->last;
+    w->now.ms += 1000;
+    world_close(w);
+    KIT_OK(world_say(w, 1, VCH_KIND_DEPLOYMENT, one_id(0, &model, 1, "ward", -1)));
+    vch_id_t y = w->last;
+    uint64_t since = w->now.ms, skew = VCH_CLOCK_SKEW_MS;
+    world_close(w);
+    w->now.ms += 3600000;
+    uint64_t now = w->now.ms;
+    REFUSED(w, world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&y, 0, 1, since - skew - 1, now, 0)), VCH_ERR_CLOCK);
+    assert_non_null(strstr(w->err.text, "before its deployment"));
+    REFUSED(w, world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&y, 0, 1, 0, 0, 0)), VCH_ERR_CLOCK);
+    REFUSED(w, world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&y, 0, 1, now, now + skew + 1, 0)), VCH_ERR_CLOCK);
+    assert_non_null(strstr(w->err.text, "after block time"));
+    REFUSED(w, world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&y, 0, 1, now, 253402300799999, 0)), VCH_ERR_CLOCK);
+    REFUSED(w, world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&y, 0, 1, now + 1, now, 0)), VCH_ERR_FORMAT);
+    KIT_OK(world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&y, 0, 1, since - skew, now + skew, 0)));
+    world_close(w);
+    w->now.ms += 1; /* what was too early a moment ago */
+    KIT_OK(world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&y, 1, 1, now, now + skew + 1, 0)));
+    world_free(w);
+}
+
 static void lineage_checks_every_link(void **state)
 {
     (void)state;
@@ -616,12 +646,13 @@ static void lineage_checks_every_link(void **state)
     REFUSED(w, world_say(w, 2, VCH_KIND_DEPLOYMENT, one_id(0, &model, 1, "ward", -1)), VCH_ERR_ROLE);
     KIT_OK(world_say(w, 1, VCH_KIND_DEPLOYMENT, one_id(0, &model, 1, "ward", -1)));
     vch_id_t deployment = w->last;
-    REFUSED(w, world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&deployment, 1, 5, 10, 20, 0)), VCH_ERR_CONFLICT);
-    REFUSED(w, world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&deployment, 0, 5, 20, 10, 0)), VCH_ERR_FORMAT);
-    KIT_OK(world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&deployment, 0, 5, 10, 20, 2)));
-    KIT_OK(world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&deployment, 7, 1, 10, 20, 0)));
+    uint64_t now = w->now.ms;
+    REFUSED(w, world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&deployment, 1, 5, now, now, 0)), VCH_ERR_CONFLICT);
+    REFUSED(w, world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&deployment, 0, 5, now, now - 1, 0)), VCH_ERR_FORMAT);
+    KIT_OK(world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&deployment, 0, 5, now, now + 1, 2)));
+    KIT_OK(world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&deployment, 7, 1, now, now + 2, 0)));
     KIT_OK(world_say(w, 1, VCH_KIND_DEPLOYMENT_END, one_id(0, &deployment, 1, NULL, 0)));
-    REFUSED(w, world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&deployment, 8, 1, 10, 20, 0)), VCH_ERR_CONFLICT);
+    REFUSED(w, world_say(w, 1, VCH_KIND_DECISIONS, batch_fields(&deployment, 8, 1, now, now, 0)), VCH_ERR_CONFLICT);
     REFUSED(w, world_say(w, 1, VCH_KIND_DEPLOYMENT_END, one_id(0, &deployment, 1, NULL, 0)), VCH_ERR_CONFLICT);
     kit_fields_t f = kit_fields();
     kit_id(&f, 0, model.b);
@@ -879,6 +910,7 @@ int main(void)
         cmocka_unit_test(one_bad_statement_refuses_all),
         cmocka_unit_test(decisions_follow_the_terms),
         cmocka_unit_test(lineage_checks_every_link),
+        cmocka_unit_test(a_batch_lies_within_its_deployments_life),
         cmocka_unit_test(grants_end),
         cmocka_unit_test(time_does_not_run_backwards),
         cmocka_unit_test(proofs_hold_at_block_ends),

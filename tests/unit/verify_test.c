@@ -44,6 +44,8 @@ typedef enum {
     LIE_MODEL,   /* the decision names another model */
     LIE_NUMBER,  /* a decision has another number */
     LIE_DECISION_TIME,
+    LIE_AHEAD,   /* the batch ends five minutes and a millisecond after its block */
+    LIE_SKEW,    /* not a lie: five minutes sharp */
     LIE_OWNER,   /* the owner's signature is another's */
     LIE_NETWORK, /* one entry of another network */
     LIE_ORIGIN,  /* genesis names another log */
@@ -560,7 +562,11 @@ static void add_batch(world_t *w, const vch_id_t *deployment)
     f_u(&b, 2, 3);
     f_b(&b, 3, root.b, 32);
     f_u(&b, 4, T0 + 5000);
-    f_u(&b, 5, T0 + 5002);
+    uint64_t block_ms = T0 + 1000 + LATER_MS;
+    f_u(&b, 5,
+        w->lie == LIE_AHEAD  ? block_ms + VCH_CLOCK_SKEW_MS + 1
+        : w->lie == LIE_SKEW ? block_ms + VCH_CLOCK_SKEW_MS
+                             : T0 + 5002);
     f_u(&b, 6, 0);
     add_entry(w, VCH_KIND_DECISIONS, b, USER);
 }
@@ -1082,6 +1088,8 @@ static void broken_lineage_is_found(void **state)
     expect_answer(LIE_MODEL, a, VCH_V_F_REFERENCE, 0);
     expect_answer(LIE_NUMBER, a, VCH_V_F_REFERENCE, 0);
     expect_answer(LIE_DECISION_TIME, a, VCH_V_F_TIME, 0);
+    expect_answer(LIE_AHEAD, a, VCH_V_F_TIME, 0);
+    expect_answer(LIE_SKEW, a, VCH_V_OK, 1);
 }
 
 static ask_t consent(uint64_t subject, uint64_t said)
