@@ -45,11 +45,29 @@ static bool names_again(vch_list_t rest, vch_slice_t id)
     return false;
 }
 
+/* What a run can have used at most.  Grants may overlap, so this is more than
+ * their union: the ledger holds the roots of row sets, never the sets.  That the
+ * run's set lies in the union and has as many rows as it says is for whoever has
+ * the sets to find out, as the verifier does; keeping a bitmap of each grant here
+ * would prove nothing without the run's, and take a megabyte for ten million rows. */
+static vch_rc check_count(apply_t *a, const vch_run_value_t *run, uint64_t sum)
+{
+    vch_version_value_t v;
+    GET_OBJECT(a, 'v', &run->version, vch_version_get, &v, "version");
+    if (run->count > sum)
+        return vch_fail(a->err, VCH_ERR_DENIED, "the run used %llu rows, its grants permit %llu",
+                        (unsigned long long)run->count, (unsigned long long)sum);
+    if (run->count > v.live)
+        return vch_fail(a->err, VCH_ERR_DENIED, "the run used %llu rows, its version has %llu",
+                        (unsigned long long)run->count, (unsigned long long)v.live);
+    return VCH_OK;
+}
+
 static vch_rc check_grants(apply_t *a, vch_slice_t fields, vch_run_value_t *run)
 {
     vch_list_t list;
     vch_slice_t item, bytes;
-    uint64_t sum = 0;
+    uint64_t sum = 0; /* no overflow: a run names few grants, a version has at most 2^36 rows */
     bool first = true;
     VCH_TRY(vch_field_list(fields, VCH_F_RUN_GRANTS, &list));
     for (; vch_list_next(&list, &item) == VCH_OK; first = false) {
@@ -59,10 +77,7 @@ static vch_rc check_grants(apply_t *a, vch_slice_t fields, vch_run_value_t *run)
         memcpy(id.b, bytes.p, 32);
         VCH_TRY(check_grant(a, &id, run, first, &sum));
     }
-    if (run->count > sum)
-        return vch_fail(a->err, VCH_ERR_DENIED, "the run used %llu rows, its grants permit %llu",
-                        (unsigned long long)run->count, (unsigned long long)sum);
-    return VCH_OK;
+    return check_count(a, run, sum);
 }
 
 vch_rc rule_run(apply_t *a, const vch_statement_t *st, const vch_hash_t *leaf, const vch_id_t *object)

@@ -523,12 +523,12 @@ static void decisions_follow_the_terms(void **state)
 
 /* ---- lineage ---- */
 
-static vch_buf_t run_fields(const vch_id_t *grant, uint64_t count)
+static vch_buf_t run_of(const vch_id_t *grant, size_t grants, uint64_t count)
 {
     uint8_t h[32] = {5};
     kit_fields_t f = kit_fields();
-    vch_buf_t *b = kit_list(&f, VCH_F_RUN_GRANTS, 1);
-    KIT_OK(vch_cbor_bytes(b, grant->b, 32));
+    vch_buf_t *b = kit_list(&f, VCH_F_RUN_GRANTS, grants);
+    for (size_t i = 0; i < grants; i++) KIT_OK(vch_cbor_bytes(b, grant[i].b, 32));
     kit_id(&f, VCH_F_RUN_SET_ROOT, h);
     kit_uint(&f, VCH_F_RUN_COUNT, count);
     kit_id(&f, VCH_F_RUN_ORDER_ROOT, h);
@@ -537,6 +537,31 @@ static vch_buf_t run_fields(const vch_id_t *grant, uint64_t count)
     kit_id(&f, VCH_F_RUN_ENVIRONMENT, h);
     kit_text(&f, VCH_F_RUN_NAME, "run");
     return kit_done(&f);
+}
+
+static vch_buf_t run_fields(const vch_id_t *grant, uint64_t count) { return run_of(grant, 1, count); }
+
+/* Grants that overlap: apply can't know their union, but it is no larger than
+ * their sum, nor than the version. */
+static void a_run_uses_no_more_rows_than_there_are(void **state)
+{
+    (void)state;
+    world_t *w = world_new(10);
+    vch_id_t grant[3];
+    for (uint32_t i = 0; i < 4; i++) KIT_OK(world_owner_says(w, VCH_KIND_CONSENT, i, &w->terms[0]));
+    for (unsigned i = 0; i < 3; i++) {
+        KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
+        grant[i] = w->last;
+    }
+    world_close(w);
+    REFUSED(w, world_say(w, 1, VCH_KIND_RUN, run_of(grant, 1, 5)), VCH_ERR_DENIED);
+    REFUSED(w, world_say(w, 1, VCH_KIND_RUN, run_of(grant, 2, 9)), VCH_ERR_DENIED);
+    assert_non_null(strstr(w->err.text, "its grants permit 8"));
+    REFUSED(w, world_say(w, 1, VCH_KIND_RUN, run_of(grant, 3, 11)), VCH_ERR_DENIED);
+    assert_non_null(strstr(w->err.text, "its version has 10"));
+    KIT_OK(world_say(w, 1, VCH_KIND_RUN, run_of(grant, 1, 4)));
+    KIT_OK(world_say(w, 1, VCH_KIND_RUN, run_of(grant, 3, 10))); /* a lie for the verifier to find */
+    world_free(w);
 }
 
 static vch_buf_t run_end_fields(const vch_id_t *run, unsigned status, const uint8_t digest[32])
@@ -909,6 +934,7 @@ int main(void)
         cmocka_unit_test(consents_refer_to_what_is_there),
         cmocka_unit_test(one_bad_statement_refuses_all),
         cmocka_unit_test(decisions_follow_the_terms),
+        cmocka_unit_test(a_run_uses_no_more_rows_than_there_are),
         cmocka_unit_test(lineage_checks_every_link),
         cmocka_unit_test(a_batch_lies_within_its_deployments_life),
         cmocka_unit_test(grants_end),
