@@ -151,6 +151,26 @@ void cli_complain(const cli_t *, vch_rc);
 /* Day of 1970 and time of day as "2027-12-31T23:59:59.123Z"; ret holds 32. */
 void cli_time_text(char ret[32], uint64_t ms);
 
+/* ---- how far (progress.c) ------------------------------------------------------------------ */
+
+/* One line on stderr, if that is a terminal and people are watching; erased at
+ * the end.  begin … cli_progress, given to the library with &p … end, also when
+ * the command failed. */
+typedef struct {
+    const char *unit;               /* "rows", borrowed */
+    bool on, begun;                 /* begun: the library told something, the first time … */
+    uint64_t from_units, from_done; /* … this, so that what was there before counts for no rate … */
+    uint64_t began_ms, shown_ms;    /* … then; and how long after that something was shown */
+    size_t width;                   /* of what stands there */
+} cli_progress_t;
+void cli_progress_begin(cli_progress_t *, const cli_t *, const char *unit);
+void cli_progress(void *ctx, uint64_t units, uint64_t done, uint64_t total); /* a vch_progress_fn */
+void cli_progress_end(cli_progress_t *);
+/* "81920 rows, 41 %, 51200 rows/s, 3 s left", ms after it began; total 0: unknown. */
+#define CLI_PROGRESS_MAX 120
+size_t cli_progress_text(char ret[CLI_PROGRESS_MAX], const cli_progress_t *, uint64_t units, uint64_t done,
+                         uint64_t total, uint64_t ms);
+
 /* ---- what several commands do (common.c) -------------------------------------------------- */
 
 /* A list of vch_query, shown. */

@@ -30,7 +30,11 @@ vch_rc cli_backup_make(cli_t *cli)
 {
     vch_backup_t sum;
     bool keys = cli_get(cli, "keys") != NULL;
-    VCH_TRY(vch_backup_make(cli->l, cli->arg[0], keys, NULL, NULL, &sum, &cli->err));
+    cli_progress_t p;
+    cli_progress_begin(&p, cli, "files");
+    vch_rc rc = vch_backup_make(cli->l, cli->arg[0], keys, cli_progress, &p, &sum, &cli->err);
+    cli_progress_end(&p);
+    VCH_TRY(rc);
     if (keys)
         cli_say(cli, "vouch: the backup holds private keys; whoever can read it can sign as you");
     else
@@ -143,8 +147,11 @@ vch_rc cli_log_mirror(cli_t *cli)
     vch_mirror_t m = {.size = 0};
     cli_json_t j;
     VCH_TRY(open_source(cli, &node));
-    vch_rc rc =
-        vch_mirror(node, cli->dir, cli_get(cli, "trust"), cli_get(cli, "complete") != NULL, NULL, NULL, &m, &cli->err);
+    cli_progress_t p;
+    cli_progress_begin(&p, cli, "entries");
+    vch_rc rc = vch_mirror(node, cli->dir, cli_get(cli, "trust"), cli_get(cli, "complete") != NULL, cli_progress, &p,
+                           &m, &cli->err);
+    cli_progress_end(&p);
     vch_rc closed = vch_ledger_close(node, rc == VCH_OK ? &cli->err : NULL);
     if (rc == VCH_OK) rc = closed;
     if (rc != VCH_OK) return rc;

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Datasets and terms: the custodian's side. */
-#include <stdio.h>
-#include <unistd.h>
-
 #include "cli/cli.h"
 
 #define GROUPS_MAX 16
@@ -22,21 +19,16 @@ vch_rc cli_dataset_create(cli_t *cli)
     return cli_show_receipt(cli, &receipt);
 }
 
-static void progress(void *ctx, uint64_t rows, uint64_t bytes, uint64_t total)
-{
-    const cli_t *cli = ctx;
-    if (cli->quiet || cli->json || !isatty(STDERR_FILENO)) return;
-    unsigned percent = total ? (unsigned)(bytes / ((total + 99) / 100)) : 100;
-    (void)fprintf(stderr, "\r%llu rows, %u %%", (unsigned long long)rows, percent > 100 ? 100 : percent);
-    if (bytes >= total) (void)fputs("\r                              \r", stderr);
-}
-
 vch_rc cli_dataset_add(cli_t *cli)
 {
     vch_ingest_t in;
     cli_json_t j;
-    VCH_TRY(vch_dataset_add(cli->l, cli->signer, cli->arg[0], cli->arg[1], cli_get(cli, "owners"), progress, cli, &in,
-                            &cli->err));
+    cli_progress_t p;
+    cli_progress_begin(&p, cli, "rows");
+    vch_rc rc = vch_dataset_add(cli->l, cli->signer, cli->arg[0], cli->arg[1], cli_get(cli, "owners"), cli_progress, &p,
+                                &in, &cli->err);
+    cli_progress_end(&p);
+    VCH_TRY(rc);
     cj_begin(&j);
     cj_open(&j, NULL, '{');
     cj_text(&j, "dataset", cli->arg[0]);

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -355,6 +356,37 @@ def a_backup_and_back():
     assert ask("backup", "restore", at, back)["entries"] == entries(back)
     assert ask("doctor")["list"]
     assert ask("log", "mirror", LEDGER, "--trust", os.path.join(LEDGER, "trust.policy"), ledger=path("mirror"))["entries"]
+
+
+def on_terminal(*args):
+    """What a command writes to stderr when that is a terminal; it must succeed."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen([VOUCH, "-C", LEDGER, *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=slave, env={**ENV, "NO_COLOR": "1"})
+    os.close(slave)
+    shown = b""
+    try:
+        while piece := os.read(master, 65536):
+            shown += piece
+    except OSError:  # the other end is closed
+        pass
+    os.close(master)
+    assert process.wait() == 0, (args, shown)
+    return shown.decode()
+
+
+def progress_is_for_terminals():
+    rows = [f"q{i},{i},{i % 2}" for i in range(20000)]
+    file = path("many.csv", "\n".join(["person,a,label", *rows]) + "\n")
+    for name in ("seen", "quiet", "json", "piped"):
+        ask("dataset", "create", name, "--header", file, "--subject-col", "person", "--label-col", "label", "--as", "clinic")
+    shown = on_terminal("dataset", "add", "seen", file, "--as", "clinic")
+    assert "8192 rows, 37 %" in shown and "20000 rows, 100 %" in shown, shown
+    assert shown.endswith("\r") and not shown.rstrip("\r").rsplit("\r", 1)[1].strip(), repr(shown)  # nothing stays
+    assert "\x1b" not in shown
+    assert on_terminal("--quiet", "dataset", "add", "quiet", file, "--as", "clinic") == ""
+    assert on_terminal("--json", "dataset", "add", "json", file, "--as", "clinic") == ""
+    assert "rows" not in expect(0, "dataset", "add", "piped", file, "--as", "clinic").stderr
 
 
 def texts_are_those_of_the_table():
