@@ -5,7 +5,7 @@ _vouch() {
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         if [ -n "$skip" ]; then skip=; continue; fi
         case $word in
-        -C | -o | -w | --dir | --as | --passphrase-file | --operator | --origin | --algorithm | --grant-life | --trust | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --new-origin) skip=1 ;;
+        -C | -o | -w | --dir | --node | --as | --passphrase-file | --keys-dir | --trust | --token-file | --ca-file | --cert-file | --cert-key-file | --operator | --origin | --algorithm | --grant-life | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --new-origin) skip=1 ;;
         -*) ;;
         *) if [ -z "$noun" ]; then noun=$word; elif [ -z "$verb" ]; then verb=$word; fi ;;
         esac
@@ -63,7 +63,7 @@ _vouch() {
     *) words= ;;
     esac
     case $cur in
-    -*) COMPREPLY=($(compgen -W "$words -C --dir --as --passphrase-file --json --quiet --no-input --accept-clock --help --version" -- "$cur")) ;;
+    -*) COMPREPLY=($(compgen -W "$words -C --dir --node --as --passphrase-file --keys-dir --trust --token-file --ca-file --cert-file --cert-key-file --json --quiet --no-input --accept-clock --help --version" -- "$cur")) ;;
     *) case $words in *--* | '') COMPREPLY=($(compgen -f -- "$cur")) ;;
         *) COMPREPLY=($(compgen -W "$words" -- "$cur")) ;; esac ;;
     esac

@@ -136,14 +136,47 @@ static vch_rc take_word(cli_t *cli, const char **noun, const char *word)
     return VCH_OK;
 }
 
-static void take_globals(cli_t *cli)
+static const char *from_environment(const char *name)
 {
-    const char *dir = cli_get(cli, "dir"), *as = cli_get(cli, "as");
-    const char *env_dir = getenv("VOUCH_DIR"), *env_as = getenv("VOUCH_AS");
-    cli->dir = dir ? dir : env_dir && *env_dir ? env_dir : ".";
-    cli->as = as ? as : env_as && *env_as ? env_as : NULL;
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+/* What is said on the line wins over the environment; -C and --node name two
+ * ledgers, so only one of them is said. */
+static vch_rc take_ledger(cli_t *cli)
+{
+    const char *dir = cli_get(cli, "dir"), *node = cli_get(cli, "node");
+    bool here = cli->command && cli->command->needs & CLI_HERE;
+    if (dir && node)
+        return cli_usage(cli, "-C and --node name two ledgers; with --node, --keys-dir says where keys lie");
+    if (node && here) return cli_usage(cli, "this is done in the ledger's own directory, not through a node");
+    if (!node && !dir && !here) node = from_environment("VOUCH_NODE");
+    cli->node = node;
+    cli->dir = dir ? dir : from_environment("VOUCH_DIR");
+    if (!cli->dir || node) cli->dir = ".";
+    return VCH_OK;
+}
+
+/* Without a node keys lie in the ledger's directory. */
+static vch_rc take_keys(cli_t *cli)
+{
+    const char *given = cli_get(cli, "keys-dir"), *config = from_environment("XDG_CONFIG_HOME");
+    const char *home = from_environment("HOME");
+    if (given) return cli_path(cli, cli->keys, "%s", given);
+    if (!cli->node) return cli_path(cli, cli->keys, "%s/keys", cli->dir);
+    if (config) return cli_path(cli, cli->keys, "%s/vouch/keys", config);
+    return cli_path(cli, cli->keys, "%s/.config/vouch/keys", home ? home : ".");
+}
+
+static vch_rc take_globals(cli_t *cli)
+{
+    const char *as = cli_get(cli, "as");
+    cli->as = as ? as : from_environment("VOUCH_AS");
     cli->quiet = cli_get(cli, "quiet") != NULL;
     cli->no_input = cli_get(cli, "no-input") != NULL;
+    VCH_TRY(take_ledger(cli));
+    return take_keys(cli);
 }
 
 static vch_rc check_counts(cli_t *cli, const char *noun)
@@ -187,7 +220,7 @@ vch_rc cli_parse(cli_t *cli, int argc, char **argv)
         else
             VCH_TRY(take_word(cli, &noun, argv[i]));
     }
-    take_globals(cli);
+    VCH_TRY(take_globals(cli));
     if (cli_get(cli, "help") && noun && !cli->command) cli->arg[cli->args++] = noun;
     return check_counts(cli, noun);
 }

@@ -30,6 +30,8 @@ typedef struct {
 #define CLI_WRITE 2u /* the ledger, opened for writing */
 #define CLI_SIGN 4u  /* the identity of --as */
 #define CLI_REST 8u  /* takes a command after "--" */
+#define CLI_HERE 16u /* of a directory, never of a node */
+#define CLI_KEYS 32u /* with --node: of its keys alone, the node isn't asked */
 
 typedef struct cli cli_t;
 
@@ -59,6 +61,8 @@ struct cli {
     size_t givens;
     char **rest; /* NULL-terminated command after "--"; NULL: none */
     const char *dir, *as;
+    const char *node;        /* NULL: the directory */
+    char keys[CLI_PATH_MAX]; /* where keys and wallets lie */
     bool json, quiet, no_input;
     bool color, utf8; /* of stdout */
     vch_ledger_t *l;
@@ -105,7 +109,7 @@ bool cli_is_file(const char *path);
 VCH_MUST_USE vch_rc cli_passphrase(cli_t *, const char *option, char **ret);
 void cli_passphrase_free(char *);
 VCH_PRINTF(3, 4) VCH_MUST_USE vch_rc cli_path(cli_t *, char ret[CLI_PATH_MAX], const char *fmt, ...);
-/* The names N for which DIR/keys/N<ending> exists, as a list of texts. */
+/* The names N for which N<ending> is among the keys, as a list of texts. */
 typedef vch_rc (*cli_name_fn)(cli_t *, void *ctx, const char *name);
 VCH_MUST_USE vch_rc cli_keys_each(cli_t *, const char *ending, cli_name_fn, void *ctx);
 
@@ -183,8 +187,11 @@ VCH_MUST_USE vch_rc cli_id_of(cli_t *, const char *what, const char *name, char 
 VCH_MUST_USE vch_rc cli_submit(cli_t *, const char *kind, cli_json_t *fields);
 /* A receipt on its own. */
 VCH_MUST_USE vch_rc cli_show_receipt(cli_t *, const vch_receipt_t *);
+/* A node at this URL, asked as --as, --trust, --token-file and so on say. */
+VCH_MUST_USE vch_rc cli_connect(cli_t *, const char *url, vch_ledger_t **ret);
 /* The identity of --as into cli->signer, unless it is there already. */
 VCH_MUST_USE vch_rc cli_load_signer(cli_t *);
+VCH_MUST_USE vch_rc cli_load_signer_of(cli_t *, vch_ledger_t *); /* whose keys are meant */
 /* A key given as hex, as a PEM file, or as the name of an identity here. */
 VCH_MUST_USE vch_rc cli_key_hex(cli_t *, const char *key, char ret[80]);
 /* The multicodec hex of a signer. */

@@ -138,7 +138,10 @@ vch_rc cli_doctor(cli_t *cli)
 
 static vch_rc open_source(cli_t *cli, vch_ledger_t **ret)
 {
-    return vch_ledger_open(ret, cli->arg[0], VCH_LEDGER_READ_ONLY, &cli->err);
+    const char *from = cli->arg[0];
+    if (strncmp(from, "https://", 8) == 0 || strncmp(from, "http://", 7) == 0 || strncmp(from, "unix:", 5) == 0)
+        return cli_connect(cli, from, ret);
+    return vch_ledger_open(ret, from, VCH_LEDGER_READ_ONLY, &cli->err);
 }
 
 vch_rc cli_log_mirror(cli_t *cli)

@@ -36,7 +36,7 @@ vch_rc cli_status(cli_t *cli)
     VCH_TRY(vch_ledger_info(cli->l, &info, &cli->err));
     cj_begin(&j);
     cj_open(&j, NULL, '{');
-    cj_text(&j, "directory", cli->dir);
+    cj_text(&j, cli->node ? "node" : "directory", cli->node ? cli->node : cli->dir);
     cj_text(&j, "origin", info.origin);
     cj_hex(&j, "network", info.network.b, 32);
     cj_number(&j, "entries", info.size);

@@ -8,11 +8,11 @@
 
 /* ---- wallets ------------------------------------------------------------------------ */
 
-/* A bare name is keys/NAME.wallet of the ledger's directory. */
+/* A bare name is NAME.wallet among the keys. */
 static vch_rc wallet_path(cli_t *cli, const char *name, char ret[CLI_PATH_MAX])
 {
     if (strchr(name, '/')) return cli_path(cli, ret, "%s", name);
-    return cli_path(cli, ret, "%s/keys/%s.wallet", cli->dir, name);
+    return cli_path(cli, ret, "%s/%s.wallet", cli->keys, name);
 }
 
 static vch_rc wallet_open(cli_t *cli, const char *name, vch_wallet_t **ret)

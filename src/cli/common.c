@@ -154,12 +154,14 @@ vch_rc cli_signer_hex(cli_t *cli, const vch_signer_t *signer, char ret[80])
     return rc;
 }
 
-vch_rc cli_load_signer(cli_t *cli)
+vch_rc cli_load_signer(cli_t *cli) { return cli_load_signer_of(cli, cli->l); }
+
+vch_rc cli_load_signer_of(cli_t *cli, vch_ledger_t *l)
 {
     char *passphrase = NULL;
     if (cli->signer) return VCH_OK;
     VCH_TRY(cli_passphrase(cli, "passphrase-file", &passphrase));
-    vch_rc rc = vch_identity_load(cli->l, cli->as, passphrase, &cli->signer, &cli->err);
+    vch_rc rc = vch_identity_load(l, cli->as, passphrase, &cli->signer, &cli->err);
     cli_passphrase_free(passphrase);
     if (rc != VCH_OK && !cli->as && !cli->err.hint[0])
         return vch_hint(&cli->err, rc, "say who signs with --as NAME; vouch id list shows the names");

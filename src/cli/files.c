@@ -145,8 +145,8 @@ vch_rc cli_keys_each(cli_t *cli, const char *ending, cli_name_fn fn, void *ctx)
 {
     vch_buf_t pattern;
     vch_buf_init(&pattern, 4 * CLI_PATH_MAX);
-    vch_rc rc = put_escaped(&pattern, cli->dir);
-    if (rc == VCH_OK) rc = vch_buf_printf(&pattern, "/keys/*%s", ending);
+    vch_rc rc = put_escaped(&pattern, cli->keys);
+    if (rc == VCH_OK) rc = vch_buf_printf(&pattern, "/*%s", ending);
     if (rc == VCH_OK) rc = vch_buf_u8(&pattern, 0);
     rc = rc == VCH_OK ? each_match(cli, (const char *)pattern.p, ending, fn, ctx)
                       : vch_fail(&cli->err, rc, "the path of keys/: %s", vch_rc_text(rc));

@@ -48,11 +48,49 @@ static vch_rc open_ledger(cli_t *cli)
     return VCH_OK;
 }
 
+/* Who asks: the identity named, or the only one there is, or nobody. */
+static vch_rc ask_as(cli_t *cli, vch_ledger_t *node)
+{
+    bool must = cli->as || cli->command->needs & CLI_SIGN;
+    vch_rc rc = cli_load_signer_of(cli, node);
+    if (rc == VCH_OK) vch_ledger_ask_as(node, cli->signer);
+    if (rc == VCH_OK || must) return rc;
+    cli->err = (vch_err_t){.rc = VCH_OK};
+    return VCH_OK;
+}
+
+vch_rc cli_connect(cli_t *cli, const char *url, vch_ledger_t **ret)
+{
+    const vch_connect_t how = {.trust_path = cli_get(cli, "trust"),
+                               .token_path = cli_get(cli, "token-file"),
+                               .ca_path = cli_get(cli, "ca-file"),
+                               .cert_path = cli_get(cli, "cert-file"),
+                               .cert_key_path = cli_get(cli, "cert-key-file"),
+                               .keys_dir = cli->keys};
+    vch_ledger_t *node;
+    VCH_TRY(vch_ledger_connect(&node, url, &how, &cli->err));
+    vch_rc rc = cli->command->needs & CLI_KEYS ? VCH_OK : ask_as(cli, node);
+    if (rc == VCH_OK) {
+        *ret = node;
+        return VCH_OK;
+    }
+    vch_rc closed = vch_ledger_close(node, NULL); /* nothing was asked yet, so there is nothing to lose */
+    return closed == VCH_OK || rc != VCH_OK ? rc : closed;
+}
+
+/* What a node's handle found out is known only after it was used. */
+static void say_note(cli_t *cli)
+{
+    const char *note = cli->l && cli->node ? vch_ledger_note(cli->l) : "";
+    if (*note) cli_say(cli, "vouch: note: %s", note);
+}
+
 /* Closing signs a checkpoint; its failure must not hide an earlier one. */
 static vch_rc close_ledger(cli_t *cli, vch_rc rc)
 {
     vch_err_t closing = {.rc = VCH_OK};
     if (!cli->l) return rc;
+    say_note(cli);
     vch_rc closed = vch_ledger_close(cli->l, &closing);
     cli->l = NULL;
     if (rc != VCH_OK || closed == VCH_OK) return rc;
@@ -64,12 +102,13 @@ static vch_rc run_command(cli_t *cli)
 {
     unsigned needs = cli->command->needs;
     vch_rc rc = VCH_OK;
-    if (needs & (CLI_READ | CLI_WRITE)) rc = open_ledger(cli);
+    if (needs & (CLI_READ | CLI_WRITE)) rc = cli->node ? cli_connect(cli, cli->node, &cli->l) : open_ledger(cli);
     if (rc == VCH_OK && (needs & CLI_SIGN)) rc = cli_load_signer(cli);
     if (rc == VCH_OK) rc = cli->command->run(cli);
-    vch_signer_free(cli->signer);
+    rc = close_ledger(cli, rc);
+    vch_signer_free(cli->signer); /* after the handle that may ask as it */
     cli->signer = NULL;
-    return close_ledger(cli, rc);
+    return rc;
 }
 
 static vch_rc answer(cli_t *cli, int argc, char **argv)

@@ -245,11 +245,16 @@ vch_rc rm_begin(vch_ledger_t *l, vch_err_t *err)
 {
     pthread_mutex_lock(&l->remote->mutex);
     vch_rc rc = l->remote->started ? VCH_OK : rm_start(l, err);
-    if (rc != VCH_OK) pthread_mutex_unlock(&l->remote->mutex);
+    l->remote->depth++;
+    if (rc != VCH_OK) rm_end(l);
     return nd_told(rc, err);
 }
 
-void rm_end(vch_ledger_t *l) { pthread_mutex_unlock(&l->remote->mutex); }
+void rm_end(vch_ledger_t *l)
+{
+    if (--l->remote->depth == 0) l->remote->fresh = false;
+    pthread_mutex_unlock(&l->remote->mutex);
+}
 
 vch_rc vch_here(const vch_ledger_t *l, vch_err_t *err)
 {
@@ -328,10 +333,11 @@ static vch_rc take_token(vch_ledger_t *l, const char *path, vch_err_t *err)
                       "its first line is what vouch token new printed");
     if (rc == VCH_OK) {
         l->remote->token = vch_secret_alloc(n + 1);
-        if (l->remote->token)
-            memcpy(l->remote->token, file.p, n);
-        else
-            rc = no_memory(err);
+        if (!l->remote->token) rc = no_memory(err);
+    }
+    if (l->remote->token) {
+        memcpy(l->remote->token, file.p, n);
+        l->remote->token[n] = 0;
     }
     if (file.p) vch_wipe(file.p, file.cap);
     vch_buf_free(&file);
@@ -421,6 +427,8 @@ vch_rc vch_remote_open(vch_ledger_t **ret, vch_port_t *port, const char *url, co
         nd_ledger_free(l);
     return nd_told(rc, err);
 }
+
+const char *vch_ledger_note(const vch_ledger_t *l) { return l->opened.note; }
 
 void vch_ledger_ask_as(vch_ledger_t *l, const vch_signer_t *who)
 {

@@ -336,7 +336,7 @@ static vch_rc read_value(state_reader_t *s, const vch_json_t *o, vch_err_t *err)
 {
     const vch_json_t *m = vch_json_get(o, "value");
     uint8_t *to;
-    if (!s->state.present) return VCH_OK;
+    if (!s->state.present) return m && m->type == VCH_JSON_NULL ? VCH_OK : strange(err, "a value that is not there");
     if (!m || m->type != VCH_JSON_STRING || m->text.n % 2) return strange(err, "\"value\" is no hex");
     size_t n = m->text.n / 2;
     vch_rc rc = vch_buf_extend(s->value, n, &to);
@@ -362,6 +362,11 @@ static vch_rc read_state(void *ctx, const vch_json_t *o, vch_err_t *err)
 {
     state_reader_t *s = ctx;
     size_t n = 0;
+    const vch_json_t *key = vch_json_get(o, "key");
+    char hex[2 * 255 + 1];
+    if (s->key.n > 255 || !key || key->type != VCH_JSON_STRING) return strange(err, "it is about no key");
+    vch_hex(hex, s->key.p, s->key.n);
+    if (!vch_slice_eq(key->text, vch_str(hex))) return strange(err, "it is about another key");
     VCH_TRY(get_bool(o, "present", &s->state.present, err));
     VCH_TRY(get_number(o, "height", &s->state.height, err));
     VCH_TRY(get_number(o, "entry", &s->state.entry, err));

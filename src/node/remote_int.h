@@ -35,8 +35,10 @@ struct vch_remote {
     vch_trust_t *trust; /* NULL: nobody was named, and nothing is pinned yet */
     char pinned[512];   /* the vkey that `trust` was made of; "": it was given */
 
-    bool locked;  /* this handle holds the memory's lock */
-    bool started; /* origin, network and head are known and verified */
+    bool locked;    /* this handle holds the memory's lock */
+    unsigned depth; /* of rm_begin */
+    bool fresh;     /* the session began inside the outermost of them */
+    bool started;   /* origin, network and head are known and verified */
     uint64_t size;
     vch_hash_t root;
     vch_buf_t note; /* of that size */

@@ -340,6 +340,9 @@ vch_rc rm_refresh(vch_ledger_t *l, vch_err_t *err)
 {
     rm_ask_t a;
     vch_checkpoint_t c;
+    bool fresh = l->remote->fresh;
+    l->remote->fresh = false;
+    if (fresh) return VCH_OK;
     uint64_t before = l->remote->size;
     vch_rc rc = fetch(l, &a, err);
     if (rc == VCH_OK) rc = rm_believe(l, vch_buf_slice(&a.answer), &c, err);
@@ -577,7 +580,7 @@ vch_rc rm_start(vch_ledger_t *l, vch_err_t *err)
         }
         return rc;
     }
-    l->remote->started = true;
+    l->remote->started = l->remote->fresh = true;
     if (!l->remote->quorum) nd_note(l, "the newest checkpoint has no quorum of the trust policy's witnesses yet");
     return VCH_OK;
 }

@@ -46,29 +46,31 @@ static bool stands_there(const inclusion_t *in, vch_slice_t entry)
                                 &in->checkpoint.root);
 }
 
-/* Our nodes put the leaf beside the proof. */
-static bool leaf_beside(vch_ledger_t *l, const inclusion_t *in, vch_slice_t *ret)
+/* Our nodes put the leaf beside the proof; the tiles have it, too. */
+static vch_rc find_leaf(vch_ledger_t *l, const inclusion_t *in, vch_slice_t *ret, vch_err_t *err)
 {
-    vch_buf_t *b = &l->remote->leaf;
-    vch_buf_clear(b);
-    if (!in->proof.extra.n || vch_base64_get(b, in->proof.extra) != VCH_OK) return false;
-    if (!stands_there(in, vch_buf_slice(b))) return false;
-    *ret = vch_buf_slice(b);
-    return true;
+    uint64_t index = in->proof.index;
+    vch_buf_t *beside = &l->remote->leaf;
+    if (!in->proof.extra.n) {
+        VCH_TRY(load_bundle(l, index, in->checkpoint.size, err));
+        return rm_bundle_get(ret, vch_buf_slice(&l->remote->entries), l->remote->width, (unsigned)(index % 256), err);
+    }
+    vch_buf_clear(beside);
+    vch_rc rc = vch_base64_get(beside, in->proof.extra);
+    if (rc != VCH_OK) return vch_fail(err, rc, "the leaf beside the node's proof can't be read: %s", vch_rc_text(rc));
+    *ret = vch_buf_slice(beside);
+    return VCH_OK;
 }
 
 /* The path must lead from these bytes to the checkpoint's root. */
 static vch_rc check_leaf(vch_ledger_t *l, const inclusion_t *in, vch_slice_t *ret, vch_err_t *err)
 {
-    vch_slice_t entry;
-    uint64_t index = in->proof.index, size = in->checkpoint.size;
-    if (leaf_beside(l, in, ret)) return VCH_OK;
-    VCH_TRY(load_bundle(l, index, size, err));
-    VCH_TRY(rm_bundle_get(&entry, vch_buf_slice(&l->remote->entries), l->remote->width, (unsigned)(index % 256), err));
+    vch_slice_t entry = {NULL, 0};
+    VCH_TRY(find_leaf(l, in, &entry, err));
     if (!stands_there(in, entry)) {
         l->remote->has_bundle = false;
         return vch_fail(err, VCH_ERR_COMMITMENT, "the node's proof that entry %llu is in the log does not hold",
-                        (unsigned long long)index);
+                        (unsigned long long)in->proof.index);
     }
     *ret = entry;
     return VCH_OK;
