@@ -696,7 +696,8 @@ static vch_rc prove(vch_ledger_t *l, uint64_t index, vch_buf_t *b, vch_err_t *er
     vch_buf_t note;
     vch_buf_init(&note, VCH_NOTE_BYTES_MAX);
     vch_arena_init(&arena, 16u << 20);
-    vch_rc rc = vch_log_head(l->log, &note, &size, err);
+    vch_rc rc = vch_ledger_cosigned(l, index + 1, &note, &size, NULL);
+    if (rc == VCH_ERR_NOT_FOUND) rc = vch_log_head(l->log, &note, &size, err);
     if (rc == VCH_OK && index >= size) rc = VCH_ERR_NOT_FOUND;
     if (rc == VCH_OK) rc = vch_log_inclusion(l->log, index, size, path, &path_n, err);
     if (rc == VCH_OK) rc = vch_log_read(l->log, index, &arena, &e, err);
@@ -709,7 +710,8 @@ static vch_rc prove(vch_ledger_t *l, uint64_t index, vch_buf_t *b, vch_err_t *er
     return rc;
 }
 
-/* Over the last checkpoint; one is signed first when it doesn't cover the entry. */
+/* Under a cosigned checkpoint if one covers the entry, else under the last one,
+ * and one is signed first when that doesn't cover it either. */
 static vch_rc prove_or_sign(vch_ledger_t *l, uint64_t index, vch_buf_t *b, vch_err_t *err)
 {
     if (index >= vch_log_size(l->log))

@@ -539,6 +539,7 @@ static void the_best_note_is_shown(void **state)
     (void)state;
     vch_signer_t *key[3];
     vch_buf_t policy;
+    vch_text_t proof;
     uint64_t first, seconds, at_s, size;
     for (uint8_t i = 0; i < 3; i++) {
         uint8_t seed[32] = {[1] = (uint8_t)(i + 1)};
@@ -567,6 +568,13 @@ static void the_best_note_is_shown(void **state)
     judge_by(&policy, VCH_VERIFY_OK);
     assert_int_equal(w.report.witness_s, at_s + 1);
     assert_non_null(memmem(w.bundle.p, w.bundle.n, "w2.example/1", 12));
+    OK(vch_prove_inclusion(w.l, 1, &proof, &w.err));
+    assert_non_null(strstr(proof.p, "w2.example/1"));
+    vch_text_free(&proof);
+    log_decisions(1, &first); /* what none of them covers is proven by the log alone */
+    OK(vch_prove_inclusion(w.l, size, &proof, &w.err));
+    assert_null(strstr(proof.p, "w0.example/1"));
+    vch_text_free(&proof);
     set_policy(w.trust, w.trust_n);
     for (int i = 0; i < 3; i++) vch_signer_free(key[i]);
     vch_buf_free(&policy);
