@@ -47,7 +47,7 @@ VCH_MUST_USE vch_rc vch_signer_from_fn(vch_signer_t **ret, const vch_pubkey_t *,
 const vch_pubkey_t *vch_signer_public(const vch_signer_t *);
 /* Any thread.  Low s is made here, whoever signed. */
 VCH_MUST_USE vch_rc vch_signer_sign(const vch_signer_t *, uint8_t ret[VCH_SIG_LEN], vch_slice_t message);
-void vch_signer_free(vch_signer_t *); /* wipes; NULL is fine */
+VCH_API void vch_signer_free(vch_signer_t *); /* wipes; NULL is fine */
 
 /* PKCS#8 PEM (RFC 5958), unencrypted or (passphrase not NULL) PBES2 with
  * scrypt and AES-256-CBC.  Reading an encrypted one without passphrase is
