@@ -31,7 +31,7 @@ _vouch() {
     'bundle ') words='make show ' ;;
     'log ') words='head cat submit export prove mirror ' ;;
     'state ') words='get prove ' ;;
-    'config ') words='show ' ;;
+    'config ') words='show accept ' ;;
     'backup ') words='make check restore ' ;;
     'init '*) words=' --operator --origin --algorithm --grant-life' ;;
     'check '*) words=' --full --repair' ;;

@@ -90,6 +90,10 @@ typedef void (*vch_finding_fn)(void *ctx, const vch_finding_t *);
 VCH_API VCH_MUST_USE vch_rc vch_ledger_check(const char *dir, int full, int repair, vch_finding_fn, void *ctx,
                                              uint64_t *ret_findings, vch_err_t *);
 
+/* vouch.conf and trust.policy as they are now, after somebody edited them by
+ * hand: until then a check names them.  ERR_FORMAT when they are not well-formed. */
+VCH_API VCH_MUST_USE vch_rc vch_settings_accept(const char *dir, vch_err_t *);
+
 /* ---- keys of parties ------------------------------------------------------------ */
 
 /* passphrase NULL: an unencrypted file. */

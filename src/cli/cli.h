@@ -271,6 +271,7 @@ CLI_HANDLER(cli_log_prove);
 CLI_HANDLER(cli_state_get);
 CLI_HANDLER(cli_state_prove);
 CLI_HANDLER(cli_config_show);
+CLI_HANDLER(cli_config_accept);
 CLI_HANDLER(cli_doctor);
 CLI_HANDLER(cli_log_mirror);
 CLI_HANDLER(cli_backup_make);

@@ -204,6 +204,8 @@ const cli_command_t cli_commands[] = {
      NULL},
     {"state", "prove", "KEY", "the same with its proof", 1, 1, CLI_READ, cli_state_prove, NULL},
     {"config", "show", "", "the settings of vouch.conf", 0, 0, CLI_READ | CLI_HERE, cli_config_show, NULL},
+    {"config", "accept", "", "take vouch.conf and trust.policy as they are now, after editing them by hand", 0, 0,
+     CLI_HERE, cli_config_accept, NULL},
     {"backup", "make", "DIR", "copy the ledger as it is at its newest checkpoint, while others write", 1, 1,
      CLI_WRITE | CLI_HERE, cli_backup_make, OPTIONS{{"keys", NULL, "also the private keys", 0, false}, {0}}},
     {"backup", "check", "DIR", "every file of a backup, then every entry, proof and row in it", 1, 1, CLI_HERE,

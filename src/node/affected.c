@@ -247,5 +247,5 @@ VCH_API vch_rc vch_models_affected(vch_ledger_t *l, vch_text_t *ret_json, vch_er
     if (rc == VCH_OK) rc = vch_text_take(ret_json, &out);
     vch_buf_free(&out);
     vch_free(all.model);
-    return rc;
+    return nd_told(rc, err);
 }

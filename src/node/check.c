@@ -4,12 +4,14 @@
  * stops at the first finding unless what comes next needs what is broken. */
 #include "node/node_int.h"
 
+#include <stdio.h>
+
 #include "crypto/sha256.h"
 #include "entry/note.h"
 #include "node/custody.h"
 #include "node/mirror.h"
 #include "node/use.h"
-#include "node/use.h"
+#include "node/wallet_int.h"
 
 #define BLOCK (1u << 20)
 #define TAGS "gpkqdDvestCcSaramybRx"
@@ -57,6 +59,12 @@ static void found_derived(check_t *c, const char *file, const char *text, bool r
 /* What stops the check itself, and is not damage. */
 static bool is_ours(vch_rc rc) { return rc == VCH_ERR_MEMORY || rc == VCH_ERR_IO || rc == VCH_ERR_INTERNAL; }
 
+static vch_rc stopped(const check_t *c, vch_rc rc, const vch_err_t *why)
+{
+    if (c->err) *c->err = *why;
+    return rc;
+}
+
 static vch_rc at(const check_t *c, char ret[VCH_PATH_MAX], const char *name)
 {
     vch_rc rc = vch_path(ret, "%s/%s", c->dir, name);
@@ -69,17 +77,11 @@ static vch_rc check_settings(check_t *c)
 {
     vch_err_t why = {0};
     vch_rc rc = nd_format_read(c->port, c->dir, &c->network, &why);
-    if (rc == VCH_ERR_NOT_FOUND || is_ours(rc)) {
-        if (c->err) *c->err = why;
-        return rc;
-    }
+    if (rc == VCH_ERR_NOT_FOUND || is_ours(rc)) return stopped(c, rc, &why);
     c->has_network = rc == VCH_OK;
     if (rc != VCH_OK) found(c, "FORMAT", why.text);
     rc = nd_ledger_new(&c->l, c->port, c->dir, VCH_LEDGER_READ_ONLY, &why);
-    if (is_ours(rc)) {
-        if (c->err) *c->err = why;
-        return rc;
-    }
+    if (is_ours(rc)) return stopped(c, rc, &why);
     if (rc != VCH_OK) found(c, "vouch.conf", why.text);
     return VCH_OK;
 }
@@ -123,10 +125,7 @@ static vch_rc check_log(check_t *c)
     vch_log_options_t options = {.read_only = true};
     vch_err_t why = {0};
     vch_rc rc = vch_log_check(c->port, c->dir, c->repair, log_damage, c, &damaged, &why);
-    if (is_ours(rc)) {
-        if (c->err) *c->err = why;
-        return rc;
-    }
+    if (is_ours(rc)) return stopped(c, rc, &why);
     if (rc != VCH_OK && c->truth == truth) found(c, "log", why.text);
     if (c->truth > truth) return VCH_OK;
     rc = vch_log_open(&c->log, c->port, c->dir, &options, NULL, &why);
@@ -136,7 +135,10 @@ static vch_rc check_log(check_t *c)
     }
     vch_hash_t network = vch_log_network(c->log);
     c->log_good = true;
-    if (c->has_network && !vch_hash_eq(&network, &c->network)) found(c, "FORMAT", "names another network than the log");
+    if (c->has_network && !vch_hash_eq(&network, &c->network)) {
+        found(c, "FORMAT", "names another network than the log");
+        c->has_network = false; /* nobody opens this */
+    }
     c->network = network;
     return VCH_OK;
 }
@@ -149,8 +151,11 @@ static vch_rc open_saved(check_t *c)
     char path[VCH_PATH_MAX];
     vch_stat_t st;
     VCH_TRY(at(c, path, "state/data.mdb"));
-    if (c->port != vch_port_real() || c->port->disk->stat(c->port, path, &st) != VCH_OK) return VCH_OK;
-    vch_rc rc = nd_sum_good(c->port, c->dir) ? VCH_OK : VCH_ERR_CORRUPT;
+    if (c->port != vch_port_real()) return VCH_OK;
+    vch_rc rc = c->port->disk->stat(c->port, path, &st);
+    if (rc == VCH_ERR_NOT_FOUND) return VCH_OK;
+    if (rc != VCH_OK) return vch_fail(c->err, rc, "looking for %s: %s", path, vch_rc_text(rc));
+    rc = nd_sum_good(c->port, c->dir) ? VCH_OK : VCH_ERR_CORRUPT;
     if (rc == VCH_OK) rc = vch_kv_open(&c->saved_kv, path, true, NULL);
     if (rc == VCH_OK) rc = vch_state_open(&c->saved, c->saved_kv, NULL);
     if (rc == VCH_ERR_MEMORY) return vch_fail(c->err, rc, "out of memory");
@@ -289,7 +294,11 @@ static void check_log_key(check_t *c)
     vch_buf_t head;
     uint64_t size;
     vch_err_t why = {0};
-    if (!c->log_good || nd_origin(c->port, c->dir, c->state, c->origin, NULL) != VCH_OK) return;
+    if (!c->log_good) return;
+    if (nd_origin(c->port, c->dir, c->state, c->origin, &why) != VCH_OK) {
+        found(c, "ORIGIN", why.text);
+        return;
+    }
     vch_buf_init(&head, VCH_NOTE_BYTES_MAX);
     vch_rc rc = vch_log_head(c->log, &head, &size, &why);
     if (rc == VCH_OK)
@@ -331,28 +340,106 @@ static void judge_identity(check_t *c, const char *file, const char *name, size_
     found(c, file, "the ledger knows a party of this name, but not this key");
 }
 
-static vch_rc check_identity(void *ctx, const char *name)
+/* What lies behind a passphrase has only its hash to go by; *ret stays NULL. */
+static vch_rc open_key(vch_slice_t file, vch_signer_t **ret, vch_err_t *err)
 {
-    check_t *c = ctx;
+    static const char sealed[] = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+    vch_slice_t pem;
+    bool foreign;
+    VCH_TRY(nd_key_text(file, &pem, &foreign, err));
+    if (foreign) return vch_fail(err, VCH_ERR_CORRUPT, "there is text before the key that is not as vouch wrote it");
+    vch_rc rc = vch_signer_from_pem(ret, pem, NULL, err);
+    bool encrypted = pem.n > sizeof sealed && memcmp(pem.p, sealed, sizeof sealed - 1) == 0;
+    return encrypted && rc == VCH_ERR_KEY ? VCH_OK : rc;
+}
+
+static vch_rc check_identity(check_t *c, const char *name)
+{
     char path[VCH_PATH_MAX], file[300];
     vch_err_t why = {0};
     vch_signer_t *s = NULL;
     vch_buf_t text;
     size_t n = strlen(name);
-    if (n < 5 || n > 200 || strcmp(name + n - 4, ".pem") != 0 || strcmp(name, "log.pem") == 0) return VCH_OK;
-    memcpy(file, "keys/", 5);
-    memcpy(file + 5, name, n + 1);
+    (void)snprintf(file, sizeof file, "keys/%s", name);
     VCH_TRY(at(c, path, file));
-    vch_buf_init(&text, 16384);
-    vch_rc rc = vch_read_all(c->port, &text, path, 16384, &why);
-    static const char sealed[] = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
-    bool encrypted = rc == VCH_OK && text.n > sizeof sealed && memcmp(text.p, sealed, sizeof sealed - 1) == 0;
-    if (rc == VCH_OK) rc = vch_signer_from_pem(&s, vch_buf_slice(&text), NULL, &why);
+    vch_buf_init(&text, 32768);
+    vch_rc rc = vch_read_all(c->port, &text, path, 32768, &why);
+    if (rc == VCH_OK) rc = open_key(vch_buf_slice(&text), &s, &why);
     if (text.p) vch_wipe(text.p, text.cap);
     vch_buf_free(&text);
-    if (rc == VCH_OK && c->log_good) judge_identity(c, file, name, n - 4, s);
-    if (rc != VCH_OK && !(encrypted && rc == VCH_ERR_KEY)) found(c, file, why.text);
+    if (is_ours(rc)) return stopped(c, rc, &why);
+    if (rc != VCH_OK) found(c, file, why.text);
+    if (s && c->log_good && strcmp(name, "log.pem") != 0) judge_identity(c, file, name, n - 4, s);
     vch_signer_free(s);
+    return VCH_OK;
+}
+
+static vch_rc check_wallet(check_t *c, const char *name)
+{
+    char path[VCH_PATH_MAX], file[300];
+    vch_err_t why = {0};
+    (void)snprintf(file, sizeof file, "keys/%s", name);
+    VCH_TRY(at(c, path, file));
+    vch_rc rc = vch__wallet_check(c->port, path, &why);
+    if (is_ours(rc)) return stopped(c, rc, &why);
+    if (rc != VCH_OK) found(c, file, why.text);
+    return VCH_OK;
+}
+
+static vch_rc check_key_file(void *ctx, const char *name)
+{
+    size_t n = strlen(name);
+    if (n > 4 && n <= 200 && strcmp(name + n - 4, ".pem") == 0) return check_identity(ctx, name);
+    if (n > 7 && n <= 200 && strcmp(name + n - 7, ".wallet") == 0) return check_wallet(ctx, name);
+    return VCH_OK;
+}
+
+/* ---- lists of checksums ------------------------------------------------------------------------------------ */
+
+static void setting_differs(void *ctx, const char *path, vch_rc how)
+{
+    found(ctx, path,
+          how == VCH_ERR_NOT_FOUND
+              ? "it is gone since vouch wrote or accepted it; if you removed it yourself: vouch config accept"
+              : "changed since vouch wrote or accepted it; if you edited it yourself: vouch config accept");
+}
+
+/* A copy may do without; BACKUP vouches for a backup's own files. */
+static vch_rc check_settings_sums(check_t *c)
+{
+    char path[VCH_PATH_MAX];
+    vch_stat_t st;
+    vch_err_t why = {0};
+    VCH_TRY(at(c, path, "BACKUP"));
+    if (c->port->disk->stat(c->port, path, &st) == VCH_OK) return VCH_OK;
+    vch_rc rc = nd_sums_check(c->port, c->dir, ND_SUMS, setting_differs, c, &why);
+    if (is_ours(rc)) return stopped(c, rc, &why);
+    if (rc == VCH_ERR_NOT_FOUND && !is_copy(c))
+        found_derived(c, ND_SUMS, "no checksums of the settings are kept; vouch config accept makes them",
+                      c->repair && nd_settings_keep(c->port, c->dir, NULL) == VCH_OK);
+    else if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND)
+        found_derived(c, ND_SUMS, "it is damaged; look at vouch.conf and trust.policy, then: vouch config accept",
+                      false);
+    return VCH_OK;
+}
+
+/* What somebody deleted, to save room or to keep no rows, is not missed. */
+static void left_differs(void *ctx, const char *path, vch_rc how)
+{
+    if (how != VCH_ERR_NOT_FOUND) found(ctx, path, "changed since its run left it");
+}
+
+static vch_rc check_run_sums(void *ctx, const char *name)
+{
+    check_t *c = ctx;
+    char file[VCH_PATH_MAX];
+    vch_err_t why = {0};
+    size_t n = strlen(name);
+    if (n < 5 || strcmp(name + n - 5, ".sums") != 0) return VCH_OK;
+    VCH_TRY(vch_path(file, "runs/%s", name));
+    vch_rc rc = nd_sums_check(c->port, c->dir, file, left_differs, c, &why);
+    if (is_ours(rc)) return stopped(c, rc, &why);
+    if (rc != VCH_OK) found(c, file, why.text);
     return VCH_OK;
 }
 
@@ -494,7 +581,9 @@ static vch_rc check_all(check_t *c)
         VCH_TRY(replay_all(c));
         check_log_key(c);
     }
-    VCH_TRY(list_in(c, "keys", check_identity, c));
+    VCH_TRY(check_settings_sums(c));
+    VCH_TRY(list_in(c, "keys", check_key_file, c));
+    VCH_TRY(list_in(c, "runs", check_run_sums, c));
     VCH_TRY(list_in(c, "blobs", check_blob_folder, c));
     VCH_TRY(list_in(c, "sets", check_set, c));
     if (c->log_good && c->has_network && c->l) VCH_TRY(check_services(c));

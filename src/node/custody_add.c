@@ -750,7 +750,7 @@ vch_rc vch_dataset_add_split(vch_ledger_t *l, const vch_signer_t *signer, const 
         undo(in);
     ingest_free(in);
     vch_free(in);
-    return rc;
+    return nd_told(rc, err);
 }
 
 vch_rc vch_dataset_add(vch_ledger_t *l, const vch_signer_t *signer, const char *dataset, const char *csv_path,

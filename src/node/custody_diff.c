@@ -3,6 +3,7 @@
  * version against its commitments. */
 #include "codec/json.h"
 #include "node/custody_int.h"
+#include "node/node_int.h"
 
 #define DIFF_MAX (1u << 30)
 
@@ -273,7 +274,7 @@ vch_rc vch_dataset_diff(vch_ledger_t *l, const char *a, const char *b, vch_text_
     readers_close(&d.readers);
     dataset_close(&d.a);
     dataset_close(&d.b);
-    return rc;
+    return nd_told(rc, err);
 }
 
 /* ---- a version against its commitments -------------------------------------------------------- */
@@ -297,10 +298,11 @@ vch_rc vch_dataset_check(vch_ledger_t *l, const char *version, uint64_t *ret_row
 {
     dataset_t ds;
     uint64_t rows = 0;
-    VCH_TRY(dataset_open(&ds, l, version, true, err));
-    vch_rc rc = VCH_OK;
-    for (uint32_t e = 0; rc == VCH_OK && e < ds.version.extents; e++) rc = check_extent(l, &ds, e, &rows, err);
-    dataset_close(&ds);
+    vch_rc rc = dataset_open(&ds, l, version, true, err);
+    if (rc == VCH_OK) {
+        for (uint32_t e = 0; rc == VCH_OK && e < ds.version.extents; e++) rc = check_extent(l, &ds, e, &rows, err);
+        dataset_close(&ds);
+    }
     if (rc == VCH_OK) *ret_rows = rows;
-    return rc;
+    return nd_told(rc, err);
 }

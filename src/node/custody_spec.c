@@ -218,13 +218,16 @@ static vch_rc spec_move(vch_ledger_t *l, const char *pending, const char *datase
     return rc == VCH_OK ? rc : vch_fail(err, rc, "cannot make %s: %s", path, vch_rc_text(rc));
 }
 
-/* Creation was cut off between the entry and the move: go on with it. */
-static vch_rc spec_recover(vch_ledger_t *l, const dataset_t *d, vch_err_t *err)
+/* Creation was cut off between the entry and the move: go on with it, or, who
+ * may only read, read it where it lies. */
+static vch_rc spec_recover(vch_ledger_t *l, const dataset_t *d, char path[VCH_PATH_MAX], vch_err_t *err)
 {
     char pending[VCH_PATH_MAX];
     vch_stat_t st;
     VCH_TRY(pending_path(l, d->fields, pending));
-    if (l->port->disk->stat(l->port, pending, &st) == VCH_OK) return spec_move(l, pending, d->hex, err);
+    bool there = l->port->disk->stat(l->port, pending, &st) == VCH_OK;
+    if (there && l->flags & VCH_LEDGER_READ_ONLY) return vch_path(path, "%s", pending);
+    if (there) return spec_move(l, pending, d->hex, err);
     vch_fail(err, VCH_ERR_NOT_FOUND, "custody/%s/spec.json is not here: this directory is not the dataset's custodian",
              d->hex);
     return vch_hint(err, VCH_ERR_NOT_FOUND, "use the directory in which the dataset was created");
@@ -237,16 +240,17 @@ vch_rc spec_open(spec_t *ret, vch_ledger_t *l, const dataset_t *d, vch_err_t *er
     spec_t s = {0};
     vch_buf_t text;
     VCH_TRY(vch_ledger_path(l, path, "custody/%s/spec.json", d->hex));
-    if (l->port->disk->stat(l->port, path, &st) == VCH_ERR_NOT_FOUND) VCH_TRY(spec_recover(l, d, err));
+    if (l->port->disk->stat(l->port, path, &st) == VCH_ERR_NOT_FOUND) VCH_TRY(spec_recover(l, d, path, err));
     vch_buf_init(&text, SPEC_MAX);
     vch_arena_init(&s.arena, 4 * SPEC_MAX);
     vch_rc rc = vch_read_all(l->port, &text, path, SPEC_MAX, err);
     if (rc == VCH_OK) { /* what the tree borrows must live as long as the arena */
         const void *kept = vch_arena_copy(&s.arena, text.p, text.n);
         rc = kept ? spec_check(&s, vch_slice(kept, text.n)) : VCH_ERR_MEMORY;
-        if (rc != VCH_OK)
-            vch_fail(err, rc == VCH_ERR_FORMAT ? rc = VCH_ERR_CORRUPT : rc,
-                     "custody/%s/spec.json is damaged: its checksum is wrong", d->hex);
+        if (rc == VCH_ERR_FORMAT || rc == VCH_ERR_CORRUPT)
+            rc = vch_fail(err, VCH_ERR_CORRUPT, "custody/%s/spec.json is damaged: its checksum is wrong", d->hex);
+        else if (rc != VCH_OK)
+            vch_fail(err, rc, "custody/%s/spec.json can't be read: %s", d->hex, vch_rc_text(rc));
     }
     vch_buf_free(&text);
     if (rc == VCH_OK)
@@ -468,7 +472,9 @@ static vch_rc register_dataset(vch_ledger_t *l, const vch_signer_t *signer, cons
     VCH_TRY(keep_spec(l, c, pending, err));
     rc = vch_ledger_write(l, signer, VCH_KIND_DATASET, &statement, 1, ret, err);
     if (rc != VCH_OK) {
-        (void)l->port->disk->remove(l->port, pending);
+        /* After a failed write the entry may be on the ledger all the same;
+         * then whoever opens the dataset goes on from here. */
+        if (nd_alive(l, NULL) == VCH_OK) (void)l->port->disk->remove(l->port, pending);
         return rc;
     }
     vch_hex(hex, ret->object.b, 32);
@@ -491,14 +497,14 @@ vch_rc vch_dataset_create(vch_ledger_t *l, const vch_signer_t *signer, const vch
                           vch_receipt_t *ret, vch_err_t *err)
 {
     create_t c = {.in = spec};
+    VCH_TRY(vch_here(l, err));
     if (!spec->name || !*spec->name) return vch_fail(err, VCH_ERR_USAGE, "a dataset needs a name");
     if (!spec->header_csv) return vch_fail(err, VCH_ERR_USAGE, "a CSV file must say which columns there are");
     vch_arena_init(&c.arena, 16u << 20);
     vch_rc rc = create(l, signer, &c, ret, err);
     csv_close(&c.csv);
     vch_arena_free(&c.arena);
-    VCH_TRY(vch_here(l, err));
-    return rc;
+    return nd_told(rc, err);
 }
 
 /* ---- from a CSV record to a row --------------------------------------------------------- */

@@ -166,5 +166,5 @@ vch_rc vch_terms_add(vch_ledger_t *l, const vch_signer_t *signer, const char *js
     if (rc == VCH_OK) rc = log_terms(&w, signer, ret);
     if (rc == VCH_OK) vch_sha256(ret_hash, w.document.p, w.document.n);
     vch_buf_free(&w.document);
-    return rc;
+    return nd_told(rc, err);
 }

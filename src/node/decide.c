@@ -342,5 +342,5 @@ VCH_API vch_rc vch_decisions_log(vch_ledger_t *l, const vch_signer_t *signer, co
     vch_buf_free(&d.file);
     vch_buf_free(&d.text);
     vch_arena_free(&d.arena);
-    return rc;
+    return nd_told(rc, err);
 }

@@ -309,8 +309,10 @@ vch_rc vch_decisions_check(vch_ledger_t *l, vch_finding_fn fn, void *ctx, uint64
     vch_stat_t st;
     VCH_TRY(vch_ledger_path(l, path, "decisions"));
     vch_rc rc = take_batches(&c);
-    bool any = l->port->disk->stat(l->port, path, &st) == VCH_OK; /* else nothing was ever decided here */
-    if (rc == VCH_OK && any) rc = l->port->disk->list(l->port, path, check_folder, &c);
+    vch_rc any = l->port->disk->stat(l->port, path, &st); /* not there: nothing was ever decided here */
+    if (rc == VCH_OK && any != VCH_OK && any != VCH_ERR_NOT_FOUND)
+        rc = vch_fail(err, any, "looking for %s: %s", path, vch_rc_text(any));
+    if (rc == VCH_OK && any == VCH_OK) rc = l->port->disk->list(l->port, path, check_folder, &c);
     vch_free(c.batch);
     if (rc == VCH_OK) *ret_findings = c.findings;
     return rc;

@@ -179,7 +179,7 @@ vch_rc ev_judge(vch_ledger_t *l, vch_slice_t bundle, vch_report_t *ret, vch_err_
     VCH_TRY(vch_ledger_path(l, path, "trust.policy"));
     vch_buf_init(&trust, 1u << 20);
     vch_rc rc = vch_read_all(l->port, &trust, path, 1u << 20, err);
-    void *arena = rc == VCH_OK ? vch_alloc(ARENA_BYTES) : NULL;
+    void *arena = rc == VCH_OK ? vch_resize(NULL, ARENA_BYTES) : NULL; /* only what is used is ever touched */
     if (rc == VCH_OK && !arena) rc = vch_fail(err, VCH_ERR_MEMORY, "out of memory for the verification");
     if (rc == VCH_OK)
         rc = vch_bundle_verify(ret, bundle.p, bundle.n, (const char *)trust.p, trust.n, NULL, arena, ARENA_BYTES, err);
@@ -208,5 +208,5 @@ VCH_API vch_rc vch_bundle_make(vch_ledger_t *l, const char *what, const char *id
     if (rc == VCH_OK) rc = check_own(l, vch_buf_slice(&bundle), err);
     if (rc == VCH_OK) rc = vch_write_atomic(l->port, path, vch_buf_slice(&bundle), 0600, err);
     vch_buf_free(&bundle);
-    return rc;
+    return nd_told(rc, err);
 }

@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Key files: keys/<name>.pem, mode 0600. */
+/* Key files: keys/<name>.pem, mode 0600:
+ *
+ *   Vouchsafe key file; SHA-256 of what follows: <64 hex digits>
+ *   -----BEGIN (ENCRYPTED )PRIVATE KEY-----
+ *   …
+ *
+ * so that damage is told from a wrong passphrase.  Without that first line it
+ * is a key file made elsewhere, and good as well. */
 #include "node/node_int.h"
 
 #include "codec/text.h"
+#include "crypto/sha256.h"
 
 #define PEM_MAX 16384u
+#define KEY_FIRST "Vouchsafe key file; SHA-256 of what follows: "
+#define KEY_LINE (sizeof KEY_FIRST - 1 + 64 + 1)
 #define LOG_KEY "log" /* the checkpoint key is nobody's identity */
 
 vch_rc nd_name_check(const char *name, vch_err_t *err)
@@ -42,21 +52,55 @@ static vch_rc signer_new(vch_port_t *port, vch_alg_t alg, vch_signer_t **ret, vc
     return rc;
 }
 
+/* Readers of PEM pass over what stands before its first line. */
+static vch_rc put_key_file(vch_buf_t *ret, vch_slice_t pem)
+{
+    uint8_t *to;
+    vch_hash_t hash;
+    char hex[65];
+    VCH_TRY(vch_buf_extend(ret, KEY_LINE + pem.n, &to)); /* at once: growing would leave copies of the key */
+    vch_sha256(&hash, pem.p, pem.n);
+    vch_hex(hex, hash.b, 32);
+    memcpy(to, KEY_FIRST, sizeof KEY_FIRST - 1);
+    memcpy(to + sizeof KEY_FIRST - 1, hex, 64);
+    to[KEY_LINE - 1] = '\n';
+    memcpy(to + KEY_LINE, pem.p, pem.n);
+    return VCH_OK;
+}
+
+static void forget(vch_buf_t *b)
+{
+    if (b->p) vch_wipe(b->p, b->cap);
+    vch_buf_free(b);
+}
+
+static vch_rc write_key_file(vch_port_t *port, const char *path, const vch_signer_t *s, const char *passphrase,
+                             vch_err_t *err)
+{
+    vch_buf_t pem, file;
+    vch_buf_init(&pem, PEM_MAX);
+    vch_buf_init(&file, PEM_MAX + KEY_LINE);
+    vch_rc rc = vch_signer_to_pem(s, &pem, passphrase, err);
+    if (rc == VCH_OK) {
+        rc = put_key_file(&file, vch_buf_slice(&pem));
+        rc = rc == VCH_OK ? vch_write_atomic(port, path, vch_buf_slice(&file), 0600, err)
+                          : vch_fail(err, rc, "the key can't be written: %s", vch_rc_text(rc));
+    }
+    forget(&pem);
+    forget(&file);
+    return rc;
+}
+
 vch_rc nd_key_make(vch_port_t *port, const char *path, const char *algorithm, const char *passphrase,
                    vch_signer_t **ret, vch_err_t *err)
 {
     vch_alg_t alg = VCH_ALG_ED25519;
     vch_signer_t *s = NULL;
-    vch_buf_t pem;
     VCH_TRY(algorithm_get(algorithm, &alg, err));
     vch_rc rc = vch_crypto_start();
     if (rc != VCH_OK) return vch_fail(err, rc, "the cryptography library did not start");
     VCH_TRY(signer_new(port, alg, &s, err));
-    vch_buf_init(&pem, PEM_MAX);
-    rc = vch_signer_to_pem(s, &pem, passphrase, err);
-    if (rc == VCH_OK) rc = vch_write_atomic(port, path, vch_buf_slice(&pem), 0600, err);
-    if (pem.p) vch_wipe(pem.p, pem.cap);
-    vch_buf_free(&pem);
+    rc = write_key_file(port, path, s, passphrase, err);
     if (rc == VCH_OK)
         *ret = s;
     else
@@ -64,19 +108,40 @@ vch_rc nd_key_make(vch_port_t *port, const char *path, const char *algorithm, co
     return rc;
 }
 
+vch_rc nd_key_text(vch_slice_t file, vch_slice_t *ret_pem, bool *ret_foreign, vch_err_t *err)
+{
+    static const char begin[] = "-----BEGIN";
+    const size_t first = sizeof KEY_FIRST - 1;
+    vch_hash_t hash;
+    char hex[65];
+    *ret_pem = file;
+    *ret_foreign = false;
+    if (file.n >= sizeof begin - 1 && memcmp(file.p, begin, sizeof begin - 1) == 0) return VCH_OK; /* made elsewhere */
+    *ret_foreign = file.n < KEY_LINE || memcmp(file.p, KEY_FIRST, first) != 0 || file.p[KEY_LINE - 1] != '\n';
+    if (*ret_foreign) return VCH_OK;
+    *ret_pem = vch_slice(file.p + KEY_LINE, file.n - KEY_LINE);
+    vch_sha256(&hash, ret_pem->p, ret_pem->n);
+    vch_hex(hex, hash.b, 32);
+    if (memcmp(file.p + first, hex, 64) == 0) return VCH_OK;
+    vch_fail(err, VCH_ERR_CORRUPT, "key file: damaged, for it does not have the hash in its first line");
+    return vch_hint(err, VCH_ERR_CORRUPT, "restore it from a backup");
+}
+
 vch_rc nd_key_load(vch_port_t *port, const char *path, const char *passphrase, vch_signer_t **ret, vch_err_t *err)
 {
-    vch_buf_t pem;
+    vch_buf_t file;
+    vch_slice_t pem;
+    bool foreign;
     vch_rc rc = vch_crypto_start();
     if (rc != VCH_OK) return vch_fail(err, rc, "the cryptography library did not start");
-    vch_buf_init(&pem, PEM_MAX);
-    rc = vch_read_all(port, &pem, path, PEM_MAX, err);
+    vch_buf_init(&file, PEM_MAX + KEY_LINE);
+    rc = vch_read_all(port, &file, path, PEM_MAX + KEY_LINE, err);
     if (rc == VCH_OK) {
-        rc = vch_signer_from_pem(ret, vch_buf_slice(&pem), passphrase, err);
+        rc = nd_key_text(vch_buf_slice(&file), &pem, &foreign, err);
+        if (rc == VCH_OK) rc = vch_signer_from_pem(ret, pem, passphrase, err);
         if (rc != VCH_OK) (void)vch_context(err, rc, "%s", path);
     }
-    if (pem.p) vch_wipe(pem.p, pem.cap);
-    vch_buf_free(&pem);
+    forget(&file);
     return rc;
 }
 

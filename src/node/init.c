@@ -223,6 +223,7 @@ static vch_rc make(maker_t *m)
     VCH_TRY(write_log(m, &statement, now));
     VCH_TRY(write_trust(m));
     VCH_TRY(put_file(m, "vouch.conf", nd_conf_default));
+    VCH_TRY(nd_settings_keep(m->port, m->dir, m->err));
     return write_format(m);
 }
 

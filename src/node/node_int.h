@@ -80,12 +80,12 @@ extern const char nd_conf_default[];
 /* ---- the open directory (open.c) ---- */
 vch_rc nd_format_put(vch_port_t *, const char *dir, const vch_hash_t *network, vch_err_t *);
 vch_rc nd_format_read(vch_port_t *, const char *dir, vch_hash_t *ret_network, vch_err_t *);
+/* Allocated, and nothing else. */
+vch_rc nd_ledger_bare(vch_ledger_t **ret, vch_port_t *, vch_err_t *);
 /* Allocated, settings read; nothing of log or state is open yet. */
 vch_rc nd_ledger_new(vch_ledger_t **ret, vch_port_t *, const char *dir, unsigned flags, vch_err_t *);
 void nd_ledger_free(vch_ledger_t *);
 void nd_note(vch_ledger_t *, const char *fmt, ...) VCH_PRINTF(2, 3);
-/* Allocated, and nothing else. */
-vch_rc nd_ledger_bare(vch_ledger_t **ret, vch_port_t *, vch_err_t *);
 /* Forget the derived state and replay the whole log. */
 vch_rc nd_rebuild(vch_ledger_t *, vch_err_t *);
 /* Replay what the log has and the state hasn't. */
@@ -125,29 +125,41 @@ void nd_signatures_learn(nd_signatures_t *, const vch_prepared_t *verified);
 /* ---- the genesis statement (vocabulary.c) ---- */
 vch_rc nd_genesis_fields(vch_buf_t *ret, const vch_init_t *, const vch_signer_t *operator_key);
 
+/* ---- lists of checksums (sums.c) ---- */
+#define ND_SUMS "SUMS" /* of what people may edit: vouch.conf, trust.policy; and ORIGIN */
+typedef struct {
+    vch_port_t *port;
+    const char *dir;
+    vch_buf_t text;
+    vch_err_t *err;
+} nd_sums_t;
+vch_rc nd_sums_begin(nd_sums_t *, vch_port_t *, const char *dir, vch_err_t *);
+vch_rc nd_sums_add(nd_sums_t *, const char *path, uint64_t size, const vch_hash_t *);
+vch_rc nd_sums_end(nd_sums_t *, const char *name); /* writes it, durably */
+void nd_sums_free(nd_sums_t *);
+/* Called for each listed file that is not as listed: ERR_CORRUPT, ERR_NOT_FOUND,
+ * or ERR_READ_ONLY when it may not be read. */
+typedef void (*nd_sums_fn)(void *ctx, const char *path, vch_rc how);
+/* ERR_NOT_FOUND without a list, ERR_CORRUPT when the list itself is damaged. */
+vch_rc nd_sums_check(vch_port_t *, const char *dir, const char *name, nd_sums_fn, void *ctx, vch_err_t *);
+/* SUMS from the settings as they are now. */
+vch_rc nd_settings_keep(vch_port_t *, const char *dir, vch_err_t *);
+
 /* ---- the whole directory (check.c) ---- */
 vch_rc vch_ledger_check_on(vch_port_t *, const char *dir, int full, int repair, vch_finding_fn, void *ctx,
                            uint64_t *ret_findings, vch_err_t *);
+
+vch_rc vch_settings_accept_on(vch_port_t *, const char *dir, vch_err_t *);
 
 /* ---- keys (identity.c) ---- */
 vch_rc nd_name_check(const char *name, vch_err_t *);
 vch_rc nd_key_make(vch_port_t *, const char *path, const char *algorithm, const char *passphrase, vch_signer_t **ret,
                    vch_err_t *);
 vch_rc nd_key_load(vch_port_t *, const char *path, const char *passphrase, vch_signer_t **ret, vch_err_t *);
+/* The key behind a key file's first line, which holds its hash; ERR_CORRUPT when
+ * it is another.  *ret_foreign: there is text before the key that isn't vouch's. */
+vch_rc nd_key_text(vch_slice_t file, vch_slice_t *ret_pem, bool *ret_foreign, vch_err_t *);
 
-/* ---- objects (resolve.c) ---- */
-vch_rc nd_objects_refresh(vch_ledger_t *, vch_err_t *);
-void nd_objects_free(vch_ledger_t *);
-
-/* ---- text for people ---- */
-/* A failure that nobody put into words gets the plain ones; returns rc. */
-vch_rc nd_told(vch_rc rc, vch_err_t *);
-vch_rc nd_put_hex(vch_buf_t *, const void *p, size_t n);       /* quoted */
-vch_rc nd_put_time(vch_buf_t *, const char *name, vch_time_t); /* "name":"ISO-8601","name ms":N */
-vch_rc nd_put_roles(vch_buf_t *, unsigned roles);              /* ["user", …] */
-bool nd_role_get(vch_slice_t name, unsigned *ret);
-
-#endif
 /* ---- a ledger elsewhere (remote*.c): the public functions' other half ---- */
 void nd_remote_free(vch_ledger_t *);
 vch_rc nd_remote_info(vch_ledger_t *, vch_ledger_info_t *ret, vch_err_t *);
@@ -168,3 +180,16 @@ void nd_remote_write(vch_ledger_t *, nd_request_t *r);
 vch_rc nd_remote_submit(vch_ledger_t *, const uint8_t *const *tx, const size_t *tx_n, size_t n, vch_receipt_t *ret,
                         vch_rc *ret_rc, vch_err_t *);
 
+/* ---- objects (resolve.c) ---- */
+vch_rc nd_objects_refresh(vch_ledger_t *, vch_err_t *);
+void nd_objects_free(vch_ledger_t *);
+
+/* ---- text for people ---- */
+/* A failure that nobody put into words gets the plain ones; returns rc. */
+vch_rc nd_told(vch_rc rc, vch_err_t *);
+vch_rc nd_put_hex(vch_buf_t *, const void *p, size_t n);       /* quoted */
+vch_rc nd_put_time(vch_buf_t *, const char *name, vch_time_t); /* "name":"ISO-8601","name ms":N */
+vch_rc nd_put_roles(vch_buf_t *, unsigned roles);              /* ["user", …] */
+bool nd_role_get(vch_slice_t name, unsigned *ret);
+
+#endif

@@ -47,6 +47,15 @@ void nd_note(vch_ledger_t *l, const char *fmt, ...)
 
 /* ---- FORMAT ------------------------------------------------------------------------ */
 
+/* As it was written, in small letters. */
+static bool hex_get(vch_hash_t *ret, const char *hex)
+{
+    char again[65];
+    if (!vch_unhex(ret->b, 32, hex, 64)) return false;
+    vch_hex(again, ret->b, 32);
+    return memcmp(again, hex, 64) == 0;
+}
+
 static vch_rc format_parse(vch_slice_t text, vch_hash_t *ret_network, vch_err_t *err)
 {
     static const char version[] = "vouchsafe ", network[] = "\nnetwork ";
@@ -62,7 +71,7 @@ static vch_rc format_parse(vch_slice_t text, vch_hash_t *ret_network, vch_err_t 
                         "use a newer program");
     size_t at = v + 1;
     if (text.n != at + n + 64 + 1 || memcmp(text.p + at, network, n) != 0 || text.p[text.n - 1] != '\n' ||
-        !vch_unhex(ret_network->b, 32, (const char *)text.p + at + n, 64))
+        !hex_get(ret_network, (const char *)text.p + at + n))
         return vch_fail(err, VCH_ERR_CORRUPT, "FORMAT, byte %zu: the network's id is damaged", at);
     return VCH_OK;
 }
@@ -147,10 +156,10 @@ vch_rc nd_ledger_new(vch_ledger_t **ret, vch_port_t *port, const char *dir, unsi
 void nd_ledger_free(vch_ledger_t *l)
 {
     if (!l) return;
+    nd_remote_free(l);
     vch_state_free(l->state);
     if (l->kv) vch_kv_close(l->kv);
     vch_log_close(l->log);
-    nd_remote_free(l);
     vch_signer_free(l->log_key);
     vch_file_close(l->port, l->in->state_lock);
     vch_file_close(l->port, l->lock_file);

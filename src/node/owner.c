@@ -364,7 +364,7 @@ vch_rc vch_consent_give(vch_ledger_t *l, const vch_signer_t *carrier, const vch_
 {
     own_t o = {wallet, subjects, owners, n, terms, until_day, true};
     if (!terms || !*terms) return vch_fail(err, VCH_ERR_USAGE, "a consent names its terms");
-    return say_own(l, carrier, dataset, &o, ret, err);
+    return nd_told(say_own(l, carrier, dataset, &o, ret, err), err);
 }
 
 vch_rc vch_consent_withdraw(vch_ledger_t *l, const vch_signer_t *carrier, const vch_wallet_t *wallet,
@@ -372,7 +372,7 @@ vch_rc vch_consent_withdraw(vch_ledger_t *l, const vch_signer_t *carrier, const 
                             const char *terms, vch_receipt_t *ret, vch_err_t *err)
 {
     own_t o = {wallet, subjects, owners, n, terms, 0, false};
-    return say_own(l, carrier, dataset, &o, ret, err);
+    return nd_told(say_own(l, carrier, dataset, &o, ret, err), err);
 }
 
 /* ---- recorded from paper ------------------------------------------------------------------------- */
@@ -509,5 +509,5 @@ vch_rc vch_consent_record(vch_ledger_t *l, const vch_signer_t *custodian, const 
     dataset_close(&p->ds);
     vch_free(p->w);
     vch_free(p);
-    return rc;
+    return nd_told(rc, err);
 }

@@ -301,6 +301,7 @@ static vch_rc restore(restore_t *r, const char *new_origin)
     VCH_TRY(mark(r));
     VCH_TRY(restore_files(r));
     if (new_origin) VCH_TRY(rename_log(r, new_origin));
+    VCH_TRY(nd_settings_keep(r->copy.port, r->copy.to, r->copy.err)); /* the backup vouched for them */
     return rebuild(r);
 }
 

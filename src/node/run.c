@@ -250,10 +250,8 @@ static vch_rc fail_run(run_t *r, vch_rc cause)
     return cause != VCH_OK ? cause : rc;
 }
 
-static vch_rc finish(run_t *r, vch_run_result_t *ret)
+static vch_rc conclude(run_t *r, vch_run_result_t *ret, vch_rc rc)
 {
-    vch_rc rc = run_command(r, &ret->exit_code);
-    run_remove_rows(r, false); /* the rows stay with the custodian */
     if (rc == VCH_OK && ret->exit_code == 0) rc = run_collect(r);
     if (rc != VCH_OK || ret->exit_code != 0) return fail_run(r, rc);
     rc = log_end(r, VCH_RUN_COMPLETED);
@@ -264,6 +262,17 @@ static vch_rc finish(run_t *r, vch_run_result_t *ret)
     VCH_TRY(log_model(r, file, &ret->model));
     ret->has_model = 1;
     return run_keep(r, &file->digest);
+}
+
+/* The rows stay with the custodian: gone before anything else is done, and
+ * tried once more if they are not. */
+static vch_rc finish(run_t *r, vch_run_result_t *ret)
+{
+    vch_rc rc = run_command(r, &ret->exit_code);
+    bool gone = run_remove_rows(r, false);
+    rc = conclude(r, ret, rc);
+    if (rc == VCH_OK) rc = run_keep_sums(r);
+    return gone || run_remove_rows(r, false) ? rc : run_rows_stay(r, rc);
 }
 
 static vch_rc prepare(run_t *r)
@@ -283,7 +292,7 @@ static vch_rc exec_run(run_t *r, vch_run_result_t *ret)
     vch_rc rc = prepare(r);
     if (rc == VCH_OK) rc = log_run(r);
     if (rc != VCH_OK) {
-        run_remove_work(r);
+        run_remove_work(r, rc);
         return rc;
     }
     name_work(r);
@@ -328,5 +337,5 @@ VCH_API vch_rc vch_run_exec(vch_ledger_t *l, const vch_signer_t *signer, const v
     vch_free(r.grant);
     vch_free(r.output);
     vch_free(r.order);
-    return rc;
+    return nd_told(rc, err);
 }

@@ -34,6 +34,9 @@ typedef struct {
     size_t outputs;
     vch_buf_t parameters; /* argv as a JSON list */
     vch_buf_t metrics;    /* CBOR array of {0 name, 1 value}, or empty */
+    bool has_metrics;     /* metrics.json: its hash and size */
+    vch_hash_t metrics_digest;
+    uint64_t metrics_size;
     vch_id_t run;
     vch_err_t *err;
 } run_t;
@@ -49,9 +52,14 @@ vch_rc run_make_work(run_t *);
 vch_rc run_collect(run_t *);
 /* The outputs become models/<digest>/, unless that is there already. */
 vch_rc run_keep(run_t *, const vch_hash_t *digest);
-/* The rows in clear that the run wrote: train.csv, and holdout.csv if asked. */
-void run_remove_rows(run_t *, bool holdout);
-/* The folder of a run that was not logged. */
-void run_remove_work(run_t *);
+/* runs/<run>.sums: the held-out rows and what the run left, synced. */
+vch_rc run_keep_sums(run_t *);
+/* The rows in clear that the run wrote: train.csv, and holdout.csv if asked.
+ * False when some of them are still there; then it may be tried again. */
+bool run_remove_rows(run_t *, bool holdout);
+/* Says so beside the cause, or as the cause when all else went well. */
+vch_rc run_rows_stay(run_t *, vch_rc cause);
+/* The folder of a run that was not logged, because of `cause`. */
+void run_remove_work(run_t *, vch_rc cause);
 
 #endif

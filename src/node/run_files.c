@@ -5,6 +5,7 @@
 
 #include "codec/cbor.h"
 #include "codec/json.h"
+#include "node/node_int.h"
 #include "node/run.h"
 
 #define BLOCK (1u << 18)
@@ -100,14 +101,24 @@ vch_rc run_parameters(run_t *r)
     return vch_hint(r->err, rc, "put it into a script and run that");
 }
 
+/* Whether a file is there; what can't be said is no answer. */
+static vch_rc look_for(run_t *r, const char *path, bool *ret)
+{
+    vch_stat_t st = {.size = 0};
+    vch_rc rc = r->l->port->disk->stat(r->l->port, path, &st);
+    if (rc == VCH_ERR_IO || rc == VCH_ERR_MEMORY)
+        return vch_fail(r->err, rc, "looking for %.200s: %s", path, vch_rc_text(rc));
+    *ret = rc == VCH_OK && !st.is_dir;
+    return VCH_OK;
+}
+
 /* Is this argument a file, and so part of the code? A bare argv[0] is looked
  * for in PATH, not here. */
-static bool is_code(run_t *r, size_t i)
+static vch_rc is_code(run_t *r, size_t i, bool *ret)
 {
-    vch_stat_t st;
     const char *name = r->spec->argv[i];
-    if (i == 0 && !strchr(name, '/')) return false;
-    return r->l->port->disk->stat(r->l->port, name, &st) == VCH_OK && !st.is_dir;
+    *ret = false;
+    return i == 0 && !strchr(name, '/') ? VCH_OK : look_for(r, name, ret);
 }
 
 vch_rc run_code_hash(run_t *r)
@@ -119,7 +130,9 @@ vch_rc run_code_hash(run_t *r)
         vch_hash_t digest;
         uint64_t size;
         uint8_t number[4];
-        if (!is_code(r, i)) continue;
+        bool code = false;
+        VCH_TRY(is_code(r, i, &code));
+        if (!code) continue;
         VCH_TRY(hash_file(r->l->port, r->spec->argv[i], false, &digest, &size, r->err));
         vch_put_u32(number, (uint32_t)i);
         vch_sha256_add(&h, number, 4);
@@ -181,6 +194,14 @@ typedef struct {
     unsigned depth;
 } walk_t;
 
+/* A line of a list must hold it. */
+static bool fits_a_line(const char *name)
+{
+    for (; *name; name++)
+        if ((unsigned char)*name < 0x20 || *name == 0x7f) return false;
+    return true;
+}
+
 static vch_rc take_file(run_t *r, const char *name, const char *path)
 {
     if (r->outputs == RUN_OUTPUTS_MAX)
@@ -189,8 +210,28 @@ static vch_rc take_file(run_t *r, const char *name, const char *path)
     if (strlen(name) >= sizeof o->name || !vch_utf8_valid(vch_str(name)))
         return vch_fail(r->err, VCH_ERR_LIMIT, "an output's name is too long or not UTF-8: %.100s", name);
     snprintf(o->name, sizeof o->name, "%s", name);
+    if (!fits_a_line(name))
+        return vch_fail(r->err, VCH_ERR_FORMAT, "an output's name holds control characters: %.100s", name);
     VCH_TRY(hash_file(r->l->port, path, true, &o->digest, &o->size, r->err));
     r->outputs++;
+    return VCH_OK;
+}
+
+static vch_rc take_output(void *ctx, const char *name);
+
+/* What lies in a folder of out/, and that it lies there, is on the disk. */
+static vch_rc take_folder(run_t *r, const char *path, const char *below, unsigned depth)
+{
+    walk_t w = {r, below, depth};
+    VCH_TRY(r->l->port->disk->list(r->l->port, path, take_output, &w));
+    return r->l->port->disk->sync_dir(r->l->port, path);
+}
+
+/* Its numbers go onto the ledger; the file itself is kept beside the model. */
+static vch_rc take_metrics_file(run_t *r, const char *path)
+{
+    VCH_TRY(hash_file(r->l->port, path, true, &r->metrics_digest, &r->metrics_size, r->err));
+    r->has_metrics = true;
     return VCH_OK;
 }
 
@@ -205,13 +246,13 @@ static vch_rc take_output(void *ctx, const char *name)
     vch_rc rc = r->l->port->disk->stat(r->l->port, path, &st);
     if (rc == VCH_ERR_NOT_FOUND) return VCH_OK; /* a link to nothing */
     VCH_TRY(rc);
-    if (!st.is_dir) return strcmp(below, RUN_METRICS_FILE) == 0 ? VCH_OK : take_file(r, below, path);
+    if (!st.is_dir)
+        return strcmp(below, RUN_METRICS_FILE) == 0 ? take_metrics_file(r, path) : take_file(r, below, path);
     if (w->depth == RUN_OUTPUT_DEPTH_MAX)
         return vch_fail(r->err, VCH_ERR_LIMIT, "a run may leave at most %d folders inside each other",
                         RUN_OUTPUT_DEPTH_MAX);
     VCH_TRY(vch_path(below, "%s%s/", w->folder, name));
-    walk_t inner = {r, below, w->depth + 1};
-    return r->l->port->disk->list(r->l->port, path, take_output, &inner);
+    return take_folder(r, path, below, w->depth + 1);
 }
 
 static int by_name(const void *a, const void *b)
@@ -255,9 +296,10 @@ static vch_rc read_metrics(run_t *r)
     char path[VCH_PATH_MAX];
     vch_buf_t text;
     vch_arena_t arena;
-    vch_stat_t st;
+    bool there = false;
     VCH_TRY(vch_path(path, "%s/" RUN_METRICS_FILE, r->out));
-    if (r->l->port->disk->stat(r->l->port, path, &st) != VCH_OK) return VCH_OK;
+    VCH_TRY(look_for(r, path, &there));
+    if (!there) return VCH_OK;
     vch_buf_init(&text, METRICS_MAX);
     vch_arena_init(&arena, 1u << 20);
     vch_rc rc = vch_read_all(r->l->port, &text, path, METRICS_MAX, r->err);
@@ -269,8 +311,7 @@ static vch_rc read_metrics(run_t *r)
 
 vch_rc run_collect(run_t *r)
 {
-    walk_t top = {r, "", 0};
-    vch_rc rc = r->l->port->disk->list(r->l->port, r->out, take_output, &top);
+    vch_rc rc = take_folder(r, r->out, "", 0);
     if (rc != VCH_OK) return vch_context(r->err, rc, "the run's outputs");
     if (r->outputs > 1) qsort(r->output, r->outputs, sizeof *r->output, by_name);
     return read_metrics(r);
@@ -293,11 +334,11 @@ static vch_rc copy_one(run_t *r, const char *to_folder, const char *name)
 static vch_rc copy_all(run_t *r, const char *to)
 {
     char metrics[VCH_PATH_MAX];
-    vch_stat_t st;
+    bool there = false;
     VCH_TRY(vch_path(metrics, "%s/" RUN_METRICS_FILE, r->out));
     for (size_t i = 0; i < r->outputs; i++) VCH_TRY(copy_one(r, to, r->output[i].name));
-    if (r->l->port->disk->stat(r->l->port, metrics, &st) != VCH_OK) return VCH_OK;
-    return copy_one(r, to, RUN_METRICS_FILE);
+    VCH_TRY(look_for(r, metrics, &there));
+    return there ? copy_one(r, to, RUN_METRICS_FILE) : VCH_OK;
 }
 
 /* Under a name of this run first, so that models/<digest>/ is whole or not there. */
@@ -332,26 +373,90 @@ vch_rc run_keep(run_t *r, const vch_hash_t *digest)
     return rc == VCH_OK ? rc : vch_context(r->err, rc, "the run and its model are logged; %s can't be made", target);
 }
 
-/* ---- cleaning up ---------------------------------------------------------------------- */
+/* ---- checksums of it, for vouch check ------------------------------------------------ */
 
-static void remove_input(run_t *r, const char *name)
+/* A path below the ledger's directory; what lies elsewhere is not the ledger's. */
+static bool below(run_t *r, const char *path, const char **ret)
+{
+    char dir[VCH_PATH_MAX];
+    if (vch_child_absolute(dir, r->l->dir) != VCH_OK) return false;
+    size_t n = strlen(dir);
+    *ret = path + n + 1;
+    return strncmp(path, dir, n) == 0 && path[n] == '/';
+}
+
+static vch_rc add_holdout(run_t *r, nd_sums_t *s)
+{
+    char path[VCH_PATH_MAX], folder[VCH_PATH_MAX];
+    const char *name;
+    vch_hash_t digest;
+    uint64_t size;
+    VCH_TRY(vch_path(folder, "%s/in", r->work));
+    VCH_TRY(vch_path(path, "%s/holdout.csv", folder));
+    if (!r->made_holdout || !below(r, path, &name)) return VCH_OK;
+    VCH_TRY(hash_file(r->l->port, path, true, &digest, &size, r->err));
+    VCH_TRY(r->l->port->disk->sync_dir(r->l->port, folder));
+    return nd_sums_add(s, name, size, &digest);
+}
+
+static vch_rc add_output(run_t *r, nd_sums_t *s, const char *output, uint64_t size, const vch_hash_t *digest)
 {
     char path[VCH_PATH_MAX];
-    if (vch_path(path, "%s/in/%s", r->work, name) == VCH_OK) (void)r->l->port->disk->remove(r->l->port, path);
+    const char *name;
+    VCH_TRY(vch_path(path, "%s/%s", r->out, output));
+    return below(r, path, &name) ? nd_sums_add(s, name, size, digest) : VCH_OK;
 }
 
-void run_remove_rows(run_t *r, bool holdout)
+static vch_rc add_all(run_t *r, nd_sums_t *s)
 {
-    if (r->made_train) remove_input(r, "train.csv");
-    r->made_train = false;
-    if (!holdout) return;
-    if (r->made_holdout) remove_input(r, "holdout.csv");
-    r->made_holdout = false;
+    VCH_TRY(add_holdout(r, s));
+    for (size_t i = 0; i < r->outputs; i++)
+        VCH_TRY(add_output(r, s, r->output[i].name, r->output[i].size, &r->output[i].digest));
+    return r->has_metrics ? add_output(r, s, RUN_METRICS_FILE, r->metrics_size, &r->metrics_digest) : VCH_OK;
 }
 
-void run_remove_work(run_t *r)
+vch_rc run_keep_sums(run_t *r)
 {
-    run_remove_rows(r, true);
+    char hex[65], name[80], folder[VCH_PATH_MAX];
+    nd_sums_t s;
+    vch_hex(hex, r->run.b, 32);
+    (void)snprintf(name, sizeof name, "runs/%s.sums", hex);
+    VCH_TRY(vch_ledger_path(r->l, folder, "runs"));
+    VCH_TRY(vch_mkdirs(r->l->port, folder, r->err));
+    vch_rc rc = nd_sums_begin(&s, r->l->port, r->l->dir, r->err);
+    if (rc == VCH_OK) rc = add_all(r, &s);
+    if (rc == VCH_OK) rc = nd_sums_end(&s, name);
+    nd_sums_free(&s);
+    return rc == VCH_OK ? rc : vch_context(r->err, rc, "the run is logged; %s can't be written", name);
+}
+
+/* ---- cleaning up ---------------------------------------------------------------------- */
+
+static void remove_input(run_t *r, const char *name, bool *made)
+{
+    char path[VCH_PATH_MAX];
+    if (!*made || vch_path(path, "%s/in/%s", r->work, name) != VCH_OK) return;
+    vch_rc rc = r->l->port->disk->remove(r->l->port, path);
+    *made = rc != VCH_OK && rc != VCH_ERR_NOT_FOUND;
+}
+
+bool run_remove_rows(run_t *r, bool holdout)
+{
+    remove_input(r, "train.csv", &r->made_train);
+    if (holdout) remove_input(r, "holdout.csv", &r->made_holdout);
+    return !r->made_train && !(holdout && r->made_holdout);
+}
+
+vch_rc run_rows_stay(run_t *r, vch_rc cause)
+{
+    if (cause == VCH_OK)
+        cause = vch_fail(r->err, VCH_ERR_IO, "the run is logged, but its rows can't be removed from %s/in", r->work);
+    return vch_hint(r->err, cause, "rows in the clear are left: remove %s/in/train.csv", r->work);
+}
+
+void run_remove_work(run_t *r, vch_rc cause)
+{
+    if (!run_remove_rows(r, true) && !run_remove_rows(r, true)) (void)run_rows_stay(r, cause);
     if (r->spec->work_dir || !r->work[0]) return;
     char in[VCH_PATH_MAX];
     if (vch_path(in, "%s/in", r->work) == VCH_OK) (void)r->l->port->disk->remove(r->l->port, in);

@@ -469,5 +469,5 @@ VCH_API vch_rc vch_decision_trace(vch_ledger_t *l, const char *id, vch_text_t *r
     if (rc == VCH_OK) rc = vch_text_take(ret_json, &out);
     vch_buf_free(&out);
     ev_decisions_free(&d);
-    return rc;
+    return nd_told(rc, err);
 }

@@ -93,7 +93,7 @@ VCH_API vch_rc vch_access_request(vch_ledger_t *l, const vch_signer_t *signer, c
     vch_slice_t fields = vch_buf_slice(&b);
     if (rc == VCH_OK) rc = vch_ledger_write(l, signer, VCH_KIND_ACCESS, &fields, 1, ret, err);
     vch_buf_free(&b);
-    return rc;
+    return nd_told(rc, err);
 }
 
 /* ---- what grants permit now ---------------------------------------------------------- */
@@ -343,12 +343,12 @@ VCH_API vch_rc vch_access_fetch(vch_ledger_t *l, const vch_signer_t *signer, con
     VCH_TRY(vch_ledger_read_begin(l, err));
     vch_rc rc = vch_resolve(l, 'a', grant, &id, err);
     vch_ledger_read_end(l);
-    VCH_TRY(rc);
-    VCH_TRY(vch_use_open(&u, l, signer, &id, 1, err));
+    if (rc == VCH_OK) rc = vch_use_open(&u, l, signer, &id, 1, err);
+    if (rc != VCH_OK) return nd_told(rc, err);
     rc = all_rows(&u, &row, err);
     if (rc == VCH_OK) rc = vch_use_write_csv(&u, l, csv_path, row, (size_t)u.count, err);
     if (rc == VCH_OK) *ret_rows = u.count;
     vch_free(row);
     vch_use_close(&u);
-    return rc;
+    return nd_told(rc, err);
 }

@@ -36,20 +36,20 @@ static void put_header(uint8_t h[WALLET_HEADER], uint32_t owners, bool simulated
 
 /* ---- making ------------------------------------------------------------------------ */
 
-static vch_rc draw_seeds(uint8_t *plain, uint32_t owners, bool simulated, vch_err_t *err)
+static vch_rc draw_seeds(vch_port_t *port, uint8_t *plain, uint32_t owners, bool simulated, vch_err_t *err)
 {
     vch_put_u32(plain, simulated);
     vch_put_u32(plain + 4, owners);
-    return vch_random(vch_port_real(), plain + INNER, (size_t)owners * 32, err);
+    return vch_random(port, plain + INNER, (size_t)owners * 32, err);
 }
 
-static vch_rc write_sealed(const char *path, const uint8_t *header, const uint8_t *plain, size_t n,
+static vch_rc write_sealed(vch_port_t *port, const char *path, const uint8_t *header, const uint8_t *plain, size_t n,
                            const char *passphrase, vch_err_t *err)
 {
     uint8_t salt[16], nonce[24], crc[4];
     vch_buf_t file;
-    VCH_TRY(vch_random(vch_port_real(), salt, sizeof salt, err));
-    VCH_TRY(vch_random(vch_port_real(), nonce, sizeof nonce, err));
+    VCH_TRY(vch_random(port, salt, sizeof salt, err));
+    VCH_TRY(vch_random(port, nonce, sizeof nonce, err));
     vch_buf_init(&file, WALLET_HEADER + n + BOX_EXTRA + 4);
     vch_rc rc = vch_buf_put(&file, header, WALLET_HEADER);
     if (rc == VCH_OK) rc = vch_box_seal(&file, vch_slice(plain, n), passphrase, salt, nonce);
@@ -60,12 +60,13 @@ static vch_rc write_sealed(const char *path, const uint8_t *header, const uint8_
     if (rc != VCH_OK)
         vch_fail(err, rc, "the wallet can't be sealed: %s", vch_rc_text(rc));
     else
-        rc = vch_write_atomic(vch_port_real(), path, vch_buf_slice(&file), 0600, err);
+        rc = vch_write_atomic(port, path, vch_buf_slice(&file), 0600, err);
     vch_buf_free(&file);
     return rc;
 }
 
-static vch_rc write_plain(const char *path, const uint8_t *header, const uint8_t *plain, size_t n, vch_err_t *err)
+static vch_rc write_plain(vch_port_t *port, const char *path, const uint8_t *header, const uint8_t *plain, size_t n,
+                          vch_err_t *err)
 {
     size_t size = WALLET_HEADER + n + 4;
     uint8_t *file = vch_secret_alloc(size);
@@ -73,16 +74,16 @@ static vch_rc write_plain(const char *path, const uint8_t *header, const uint8_t
     memcpy(file, header, WALLET_HEADER);
     memcpy(file + WALLET_HEADER, plain, n);
     vch_put_u32(file + size - 4, vch_crc32c(0, file, size - 4));
-    vch_rc rc = vch_write_atomic(vch_port_real(), path, vch_slice(file, size), 0600, err);
+    vch_rc rc = vch_write_atomic(port, path, vch_slice(file, size), 0600, err);
     vch_secret_free(file);
     return rc;
 }
 
-vch_rc vch_wallet_new(const char *path, uint32_t owners, int simulated, const char *passphrase, vch_err_t *err)
+vch_rc vch__wallet_new_on(vch_port_t *port, const char *path, uint32_t owners, int simulated, const char *passphrase,
+                          vch_err_t *err)
 {
     vch_stat_t st;
     uint8_t header[WALLET_HEADER];
-    vch_port_t *port = vch_port_real();
     if (owners == 0 || owners > WALLET_OWNERS_MAX)
         return vch_fail(err, VCH_ERR_LIMIT, "a wallet holds 1 to %u owners", WALLET_OWNERS_MAX);
     if (passphrase && !*passphrase) return vch_fail(err, VCH_ERR_USAGE, "the passphrase is empty");
@@ -94,12 +95,17 @@ vch_rc vch_wallet_new(const char *path, uint32_t owners, int simulated, const ch
     uint8_t *plain = vch_secret_alloc(n);
     if (!plain) return vch_fail(err, VCH_ERR_MEMORY, "no secret memory for %zu bytes", n);
     put_header(header, owners, simulated != 0, passphrase != NULL);
-    rc = draw_seeds(plain, owners, simulated != 0, err);
+    rc = draw_seeds(port, plain, owners, simulated != 0, err);
     if (rc == VCH_OK)
-        rc = passphrase ? write_sealed(path, header, plain, n, passphrase, err)
-                        : write_plain(path, header, plain, n, err);
+        rc = passphrase ? write_sealed(port, path, header, plain, n, passphrase, err)
+                        : write_plain(port, path, header, plain, n, err);
     vch_secret_free(plain);
     return rc;
+}
+
+vch_rc vch_wallet_new(const char *path, uint32_t owners, int simulated, const char *passphrase, vch_err_t *err)
+{
+    return vch__wallet_new_on(vch_port_real(), path, owners, simulated, passphrase, err);
 }
 
 /* ---- opening ----------------------------------------------------------------------------- */
@@ -110,9 +116,8 @@ static vch_rc damaged(const char *path, vch_err_t *err)
 }
 
 /* The file is in secret memory as long as it is read. */
-static vch_rc read_file(const char *path, uint8_t **ret, size_t *ret_n, vch_err_t *err)
+static vch_rc read_file(vch_port_t *port, const char *path, uint8_t **ret, size_t *ret_n, vch_err_t *err)
 {
-    vch_port_t *port = vch_port_real();
     vch_file_t *file;
     uint64_t size;
     VCH_TRY(vch_file_open(port, &file, path, VCH_OPEN_READ, err));
@@ -140,44 +145,52 @@ static vch_rc unseal(vch_wallet_t *w, vch_slice_t body, const char *path, const 
         vch_fail(err, VCH_ERR_KEY, "%s is sealed under a passphrase", path);
         return vch_hint(err, VCH_ERR_KEY, "give the passphrase by a file or descriptor");
     }
-    if (body.n != plain_size(w->owners) + BOX_EXTRA) return damaged(path, err);
     vch_rc rc = vch_box_open(w->plain, plain_size(w->owners), body, passphrase);
     return rc == VCH_OK ? rc
                         : vch_fail(err, VCH_ERR_KEY, "%s: the passphrase is wrong, or the wallet is damaged", path);
 }
 
-static vch_rc read_wallet(vch_wallet_t *w, const uint8_t *file, size_t n, const char *path, const char *passphrase,
+/* What can be said of the file without its passphrase. */
+static vch_rc read_header(vch_wallet_t *w, const uint8_t *file, size_t n, const char *path, bool *ret_sealed,
                           vch_err_t *err)
 {
     uint8_t header[WALLET_HEADER];
     if (vch_get_u32(file + n - 4) != vch_crc32c(0, file, n - 4)) return damaged(path, err);
     w->owners = vch_get_u32(file + 20);
     w->simulated = file[16] == 1;
-    bool sealed = file[17] == 1;
-    put_header(header, w->owners, w->simulated, sealed);
-    if (memcmp(header, file, sizeof header) != 0 || w->owners == 0 || w->owners > WALLET_OWNERS_MAX)
+    *ret_sealed = file[17] == 1;
+    put_header(header, w->owners, w->simulated, *ret_sealed);
+    if (memcmp(header, file, sizeof header) != 0 || w->owners == 0 || w->owners > WALLET_OWNERS_MAX ||
+        n != WALLET_HEADER + plain_size(w->owners) + (*ret_sealed ? BOX_EXTRA : 0) + 4)
         return damaged(path, err);
+    return VCH_OK;
+}
+
+static vch_rc read_wallet(vch_wallet_t *w, const uint8_t *file, size_t n, const char *path, const char *passphrase,
+                          vch_err_t *err)
+{
+    bool sealed = false;
+    VCH_TRY(read_header(w, file, n, path, &sealed, err));
     w->plain = vch_secret_alloc(plain_size(w->owners));
     if (!w->plain) return vch_fail(err, VCH_ERR_MEMORY, "no secret memory for %s", path);
     vch_slice_t body = vch_slice(file + WALLET_HEADER, n - WALLET_HEADER - 4);
     if (sealed)
         VCH_TRY(unseal(w, body, path, passphrase, err));
-    else if (body.n == plain_size(w->owners))
-        memcpy(w->plain, body.p, body.n);
     else
-        return damaged(path, err);
+        memcpy(w->plain, body.p, body.n);
     if (vch_get_u32(w->plain) != (uint32_t)w->simulated || vch_get_u32(w->plain + 4) != w->owners)
         return damaged(path, err);
     return VCH_OK;
 }
 
-vch_rc vch_wallet_open(vch_wallet_t **ret, const char *path, const char *passphrase, vch_err_t *err)
+vch_rc vch__wallet_open_on(vch_wallet_t **ret, vch_port_t *port, const char *path, const char *passphrase,
+                           vch_err_t *err)
 {
     uint8_t *file;
     size_t n;
     vch_rc rc = vch_crypto_start();
     if (rc != VCH_OK) return vch_fail(err, rc, "cryptography can't be started");
-    VCH_TRY(read_file(path, &file, &n, err));
+    VCH_TRY(read_file(port, path, &file, &n, err));
     vch_wallet_t *w = vch_alloc(sizeof *w);
     rc = w ? read_wallet(w, file, n, path, passphrase, err) : vch_fail(err, VCH_ERR_MEMORY, "out of memory");
     vch_secret_free(file);
@@ -185,6 +198,23 @@ vch_rc vch_wallet_open(vch_wallet_t **ret, const char *path, const char *passphr
         *ret = w;
     else
         vch_wallet_free(w);
+    return rc;
+}
+
+vch_rc vch_wallet_open(vch_wallet_t **ret, const char *path, const char *passphrase, vch_err_t *err)
+{
+    return vch__wallet_open_on(ret, vch_port_real(), path, passphrase, err);
+}
+
+vch_rc vch__wallet_check(vch_port_t *port, const char *path, vch_err_t *err)
+{
+    uint8_t *file;
+    size_t n;
+    bool sealed;
+    vch_wallet_t w = {.owners = 0};
+    VCH_TRY(read_file(port, path, &file, &n, err));
+    vch_rc rc = read_header(&w, file, n, path, &sealed, err);
+    vch_secret_free(file);
     return rc;
 }
 
@@ -230,8 +260,9 @@ vch_rc vch_wallet_key(const vch_wallet_t *w, uint32_t owner, vch_ledger_t *l, co
 {
     vch_id_t id;
     vch_signer_t *s;
-    VCH_TRY(dataset_id(l, dataset, &id, err));
-    VCH_TRY(vch__wallet_signer(w, owner, &l->network, &id, &s, err));
+    vch_rc rc = dataset_id(l, dataset, &id, err);
+    if (rc == VCH_OK) rc = vch__wallet_signer(w, owner, &l->network, &id, &s, err);
+    if (rc != VCH_OK) return nd_told(rc, err);
     memcpy(ret, vch_signer_public(s)->b, 34);
     vch_signer_free(s);
     return VCH_OK;

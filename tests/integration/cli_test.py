@@ -264,6 +264,12 @@ def log_and_state():
     assert ask("state", "get", "d:" + "00" * 32)["present"] is False
     assert "siblings" in ask("state", "prove", "g")
     assert ask("config", "show")["ledger.block_ms"] == "100"
+    with open(os.path.join(LEDGER, "vouch.conf"), "a") as conf:
+        conf.write("# edited by hand\n")
+    named = vouch("check", "--json")
+    assert named.returncode != 0 and [f["file"] for f in json.loads(named.stdout)["list"]] == ["vouch.conf"]
+    assert ask("config", "accept")["accepted"] is True
+    assert ask("check")["good"] is True
     party = {"name": "json", "roles": ["auditor"], "keys": [ask("id", "new", "json")["multicodec"]]}
     ask("log", "submit", "party", path("party.json", json.dumps(party)), "--as", "clinic")
     error_of(6, "ERR_NOT_FOUND", "log", "cat", "100000")

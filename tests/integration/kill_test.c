@@ -125,6 +125,7 @@ static void killed_processes_lose_nothing(void **state)
     lh_folder(dir);
     LH_OK(vch_ledger_init(dir, &init, &lh_err));
     lh_run("sed -i 's/^min_free_mib.*/min_free_mib = 0/' %s/vouch.conf", dir);
+    LH_OK(vch_settings_accept(dir, &lh_err));
     for (unsigned i = 1; i <= kills; i++) one_kill(dir, i);
     /* What was cut off stays in quarantine; derived leftovers can be mended. */
     LH_OK(vch_ledger_check(dir, 1, 1, NULL, NULL, &findings, &lh_err));

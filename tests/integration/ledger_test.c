@@ -43,6 +43,7 @@ static int set_up(void **state)
     lh_folder(b->dir);
     LH_OK(vch_ledger_init(b->dir, &init, &lh_err));
     lh_run("sed -i 's/^min_free_mib.*/min_free_mib = 0/' %s/vouch.conf", b->dir);
+    LH_OK(vch_settings_accept(b->dir, &lh_err));
     box_open(b, 0);
     *state = b;
     return 0;
@@ -870,7 +871,7 @@ static void two_handles_of_one_process_see_each_other(void **state)
 /* ---- check --------------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    char file[128];
+    char file[128], text[200];
     size_t n, truth;
     uint64_t byte;
 } found_t;
@@ -880,6 +881,7 @@ static void note_finding(void *ctx, const vch_finding_t *f)
     found_t *found = ctx;
     if (found->n++ == 0 || !f->derived) {
         snprintf(found->file, sizeof found->file, "%s", f->file);
+        snprintf(found->text, sizeof found->text, "%s", f->text);
         found->byte = f->byte;
     }
     if (!f->derived) found->truth++;
@@ -947,6 +949,89 @@ static void check_names_the_file(void **state)
     vch_buf_free(&got);
 }
 
+/* ---- settings edited by hand ---------------------------------------------------------------------------------- */
+
+static void one_finding(box_t *b, const char *file, int derived, const char *says)
+{
+    found_t found = {.n = 0};
+    uint64_t findings;
+    lh_err = (vch_err_t){0};
+    vch_rc rc = vch_ledger_check(b->dir, 0, 0, note_finding, &found, &findings, &lh_err);
+    assert_int_equal(rc, derived ? VCH_OK : VCH_ERR_CORRUPT);
+    assert_int_equal(found.n, 1);
+    assert_string_equal(found.file, file);
+    if (!strstr(found.text, says)) fail_msg("%s: %s", file, found.text);
+}
+
+static void no_finding(box_t *b)
+{
+    uint64_t findings;
+    LH_OK(vch_ledger_check(b->dir, 0, 0, NULL, NULL, &findings, &lh_err));
+    assert_int_equal(findings, 0);
+}
+
+static void edited_settings_are_named_until_accepted(void **state)
+{
+    box_t *b = *state;
+    uint64_t findings;
+    box_close(b);
+    no_finding(b);
+    lh_run("echo '# mine' >> %s/vouch.conf", b->dir);
+    box_open(b, 0); /* an edit keeps nobody out */
+    box_close(b);
+    one_finding(b, "vouch.conf", 0, "vouch config accept");
+    LH_OK(vch_settings_accept(b->dir, &lh_err));
+    no_finding(b);
+    lh_run("echo '# mine too' >> %s/trust.policy", b->dir);
+    one_finding(b, "trust.policy", 0, "vouch config accept");
+    LH_OK(vch_settings_accept(b->dir, &lh_err));
+    no_finding(b);
+    lh_run("mv %1$s/vouch.conf %1$s/away", b->dir);
+    one_finding(b, "vouch.conf", 0, "gone");
+    lh_run("mv %1$s/away %1$s/vouch.conf", b->dir);
+    /* What can't be opened is not accepted. */
+    lh_run("echo 'colour = blue' >> %s/vouch.conf", b->dir);
+    LH_IS(VCH_ERR_FORMAT, vch_settings_accept(b->dir, &lh_err));
+    assert_non_null(strstr(lh_err.text, "colour"));
+    lh_run("sed -i '$d' %s/vouch.conf", b->dir);
+    lh_run("echo 'witness nobody' >> %s/trust.policy", b->dir);
+    LH_IS(VCH_ERR_FORMAT, vch_settings_accept(b->dir, &lh_err));
+    lh_run("sed -i '$d' %s/trust.policy", b->dir);
+    no_finding(b);
+    LH_IS(VCH_ERR_NOT_FOUND, vch_settings_accept("/tmp", &lh_err));
+    /* The list itself: damaged, lost, made again. */
+    flip_file(b->dir, "SUMS", 40);
+    one_finding(b, "SUMS", 1, "damaged");
+    lh_run("rm %s/SUMS", b->dir);
+    one_finding(b, "SUMS", 1, "config accept");
+    LH_OK(vch_ledger_check(b->dir, 0, 1, NULL, NULL, &findings, &lh_err));
+    no_finding(b);
+    box_open(b, 0);
+}
+
+/* A damaged key file says so, and not that the passphrase is wrong. */
+static void a_damaged_key_file_is_told_from_a_wrong_passphrase(void **state)
+{
+    box_t *b = *state;
+    vch_signer_t *s;
+    LH_OK(vch_identity_new(b->l, "sealed", NULL, "open sesame", &lh_err));
+    LH_OK(vch_identity_load(b->l, "sealed", "open sesame", &s, &lh_err));
+    vch_signer_free(s);
+    LH_IS(VCH_ERR_KEY, vch_identity_load(b->l, "sealed", "open barley", &s, &lh_err));
+    flip_file(b->dir, "keys/sealed.pem", 300);
+    LH_IS(VCH_ERR_CORRUPT, vch_identity_load(b->l, "sealed", "open sesame", &s, &lh_err));
+    flip_file(b->dir, "keys/sealed.pem", 300);
+    flip_file(b->dir, "keys/sealed.pem", 3); /* its first line only: the key is good, the check names it */
+    LH_OK(vch_identity_load(b->l, "sealed", "open sesame", &s, &lh_err));
+    vch_signer_free(s);
+    one_finding(b, "keys/sealed.pem", 0, "text before the key");
+    /* A key file made elsewhere has no such line. */
+    lh_run("sed -i 1d %s/keys/sealed.pem", b->dir);
+    LH_OK(vch_identity_load(b->l, "sealed", "open sesame", &s, &lh_err));
+    vch_signer_free(s);
+    no_finding(b);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -973,6 +1058,8 @@ int main(void)
         T(little_room_is_refused_beforehand),
         T(threads_share_a_ledger),
         T(processes_share_a_directory),
+        T(edited_settings_are_named_until_accepted),
+        T(a_damaged_key_file_is_told_from_a_wrong_passphrase),
         T(two_handles_of_one_process_see_each_other),
         T(check_names_the_file),
     };
