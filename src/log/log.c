@@ -65,7 +65,7 @@ static void log_free(vch_log_t *log)
     vch_tiles_free(log);
     vch_file_close(log->port, log->head_file);
     vch_worker_end(&log->hasher);
-    vch_worker_end(&log->spare.worker);
+    vch_spare_end(log);
     vch_buf_free(&log->buf);
     vch_free(log->kept);
     pthread_mutex_destroy(&log->lock);
@@ -91,7 +91,7 @@ static vch_rc log_new(vch_log_t **ret, vch_port_t *port, const char *dir, const 
     log->dir = copy;
     log->tree = tree;
     vch_worker_init(&log->hasher);
-    vch_worker_init(&log->spare.worker);
+    vch_spare_init(log);
     if (options) log->options = *options;
     if (log->options.segment_bytes == 0) log->options.segment_bytes = VCH_SEGMENT_BYTES;
     if (log->options.segment_bytes > VCH_SEGMENT_BYTES_MAX) log->options.segment_bytes = VCH_SEGMENT_BYTES_MAX;
@@ -393,26 +393,27 @@ static void fill_ahead(vch_log_t *log, uint64_t group_bytes)
     if (adaptive && log->reserve < FILL_MAX) log->reserve *= 2;
 }
 
-/* The new segment out of the spare one.  Whatever fails before the rename
+/* The new segment out of a spare one.  Whatever fails before the rename
  * leaves nothing behind but a spare file less. */
 static vch_rc begin_filled(vch_log_t *log, const char *path, const uint8_t *header, vch_file_t **ret,
                            uint64_t *ret_bytes)
 {
-    char spare[VCH_PATH_MAX], folder[VCH_PATH_MAX];
-    vch_file_t *file;
+    char folder[VCH_PATH_MAX];
+    vch_spare_file_t spare;
     const vch_disk_ops_t *disk = log->port->disk;
-    if (!vch_spare_take(log, &file, spare, ret_bytes)) return VCH_ERR_NOT_FOUND;
+    if (!vch_spare_take(log, &spare)) return VCH_ERR_NOT_FOUND;
     vch_rc rc = vch_log_path(log, folder, "log/seg", NULL);
-    if (rc == VCH_OK) rc = disk->write(log->port, file, header, VCH_SEG_HEADER, 0);
-    if (rc == VCH_OK) rc = disk->sync(log->port, file);
-    if (rc == VCH_OK) rc = disk->rename(log->port, spare, path);
+    if (rc == VCH_OK) rc = disk->write(log->port, spare.file, header, VCH_SEG_HEADER, 0);
+    if (rc == VCH_OK) rc = disk->sync(log->port, spare.file);
+    if (rc == VCH_OK) rc = disk->rename(log->port, spare.path, path);
     if (rc == VCH_OK) rc = disk->sync_dir(log->port, folder);
     if (rc == VCH_OK) {
-        *ret = file;
+        *ret = spare.file;
+        *ret_bytes = spare.bytes;
         return VCH_OK;
     }
-    vch_file_close(log->port, file);
-    (void)disk->remove(log->port, spare);
+    vch_file_close(log->port, spare.file);
+    (void)disk->remove(log->port, spare.path);
     return rc;
 }
 

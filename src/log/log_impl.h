@@ -166,14 +166,22 @@ typedef struct {
 
 #define VCH_SPARE_NAME "next-" /* log/seg/next-<k>: no segment yet */
 
-/* The next segment, zeros throughout; `file` only once it is durable. */
+#define VCH_SPARES_MAX 4u
+
 typedef struct {
-    vch_worker_t worker; /* owns the rest while it is busy */
     vch_file_t *file;
     uint64_t bytes;
-    unsigned failures;
-    atomic_bool cancel;
     char path[VCH_PATH_MAX];
+} vch_spare_file_t;
+
+/* The next segments, zeros throughout and durable. */
+typedef struct {
+    vch_worker_t worker;
+    pthread_mutex_t lock; /* of what follows */
+    vch_spare_file_t ready[VCH_SPARES_MAX];
+    unsigned ready_n, failures;
+    unsigned want; /* 1 to VCH_SPARES_MAX: one more each time that none was left */
+    atomic_bool cancel;
 } vch_spare_t;
 
 /* The tree as it will be when the group being written is durable. */
@@ -252,11 +260,13 @@ bool vch_worker_begin(vch_worker_t *, void (*job)(void *), void *arg); /* false:
 bool vch_worker_busy(vch_worker_t *);
 void vch_worker_wait(vch_worker_t *);
 void vch_worker_end(vch_worker_t *); /* after its job; an initialised one that never began is fine */
-/* Under write_lock: begin to fill the next segment, if it is time. */
+void vch_spare_init(vch_log_t *);
+void vch_spare_end(vch_log_t *);
+/* Under write_lock: begin to fill the next segments, if it is time. */
 void vch_spare_want(vch_log_t *);
 bool vch_spare_ready(vch_log_t *);
-/* The filled file, now the caller's, still under the name of a spare. */
-bool vch_spare_take(vch_log_t *, vch_file_t **ret, char ret_path[VCH_PATH_MAX], uint64_t *ret_bytes);
+/* A filled file, now the caller's, still under the name of a spare. */
+bool vch_spare_take(vch_log_t *, vch_spare_file_t *ret);
 void vch_spare_drop(vch_log_t *);
 vch_rc vch_spare_sweep(vch_log_t *, vch_err_t *err); /* only when alone */
 

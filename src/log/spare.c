@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The next segment, filled with zeros before it is needed.
+/* The next segments, filled with zeros before they are needed.
  *
  * Overwriting blocks that exist takes about half of the time of growing a
  * file, since a sync then has no new blocks to note.  So while one segment is
- * written, a thread fills the next under a name of its own.  It writes and
- * syncs nothing but that file, which no other handle knows: it can neither
- * overwrite an entry nor make a sync of entries carry its zeros.  It works
- * between appends: beside them it would take as much of the disk as it saves.
+ * written, a thread fills the next under a name of its own: one at first, and
+ * one more, up to four, each time that a burst of appends used up what was
+ * there.  It writes and syncs nothing but that file, which no other handle
+ * knows: it can neither overwrite an entry nor make a sync of entries carry its
+ * zeros.  It works between appends: beside them it would take as much of the
+ * disk as it saves.
  * Under any port but the machine's the filling happens in line, so that it
  * can be repeated. */
 #include "log/log_impl.h"
+
+#include <limits.h>
 
 #define SPARE_SYNC_BYTES (1u << 20) /* so much is made durable at once, and may delay an append */
 #define SPARE_QUIET_MS 2u           /* so long no append, and filling goes on */
 #define SPARE_BYTES_MAX (64u << 20)
 #define SPARE_BEGIN 16u    /* filling begins after this part of a segment was appended, */
-#define SPARE_ROOM 4u      /* if there is room for as many segments, */
+#define SPARE_ROOM 4u      /* if there is room for as many segments for each, */
 #define SPARE_NAMES 16u    /* under one of as many names, */
 #define SPARE_TRIES_MAX 3u /* and not again after as many failures */
 
@@ -100,13 +104,13 @@ static uint64_t spare_bytes(const vch_log_t *log)
     return n < SPARE_BYTES_MAX ? n : SPARE_BYTES_MAX;
 }
 
-/* Handles of several processes may each fill one. */
-static vch_rc spare_open(vch_log_t *log, vch_file_t **ret)
+/* Handles of several processes may each fill some. */
+static vch_rc spare_open(vch_log_t *log, vch_spare_file_t *ret)
 {
     vch_rc rc = VCH_ERR_CONFLICT;
     for (unsigned k = 0; rc == VCH_ERR_CONFLICT && k < SPARE_NAMES; k++) {
-        VCH_TRY(vch_path(log->spare.path, "%s/log/seg/" VCH_SPARE_NAME "%u", log->dir, k));
-        rc = log->port->disk->open(log->port, ret, log->spare.path, VCH_OPEN_NEW, 0600);
+        VCH_TRY(vch_path(ret->path, "%s/log/seg/" VCH_SPARE_NAME "%u", log->dir, k));
+        rc = log->port->disk->open(log->port, &ret->file, ret->path, VCH_OPEN_NEW, 0600);
     }
     return rc;
 }
@@ -138,49 +142,84 @@ static vch_rc spare_fill(vch_log_t *log, vch_file_t *file, uint64_t bytes)
     return VCH_OK;
 }
 
-static void spare_make(void *ctx)
+static void spare_close(vch_log_t *log, const vch_spare_file_t *f)
+{
+    if (!f->file) return;
+    vch_file_close(log->port, f->file);
+    (void)log->port->disk->remove(log->port, f->path); /* else the next to open alone removes it */
+}
+
+static vch_rc spare_make(vch_log_t *log, vch_spare_file_t *ret, unsigned beside)
+{
+    uint64_t room = 0;
+    ret->bytes = spare_bytes(log);
+    VCH_TRY(log->port->disk->free_space(log->port, log->dir, &room));
+    if (room < (1 + beside) * SPARE_ROOM * ret->bytes) return VCH_ERR_FULL;
+    VCH_TRY(spare_open(log, ret));
+    return spare_fill(log, ret->file, ret->bytes);
+}
+
+/* How many there are, or UINT_MAX when no more are to be made. */
+static unsigned spare_lacks(vch_spare_t *s)
+{
+    pthread_mutex_lock(&s->lock);
+    unsigned n = s->ready_n < s->want && s->failures < SPARE_TRIES_MAX ? s->ready_n : UINT_MAX;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+static void spare_work(void *ctx)
 {
     vch_log_t *log = ctx;
-    vch_file_t *file = NULL;
-    uint64_t bytes = spare_bytes(log), room = 0;
-    vch_rc rc = log->port->disk->free_space(log->port, log->dir, &room);
-    if (rc == VCH_OK && room < SPARE_ROOM * bytes) rc = VCH_ERR_FULL;
-    if (rc == VCH_OK) rc = spare_open(log, &file);
-    if (rc == VCH_OK) rc = spare_fill(log, file, bytes);
-    if (rc == VCH_OK) {
-        log->spare.file = file;
-        log->spare.bytes = bytes;
+    vch_spare_t *s = &log->spare;
+    for (unsigned n; (n = spare_lacks(s)) != UINT_MAX && !atomic_load(&s->cancel);) {
+        vch_spare_file_t made = {0};
+        vch_rc rc = spare_make(log, &made, n);
+        pthread_mutex_lock(&s->lock);
+        if (rc == VCH_OK)
+            s->ready[s->ready_n++] = made;
+        else
+            s->failures++;
+        pthread_mutex_unlock(&s->lock);
+        if (rc == VCH_OK) continue;
+        spare_close(log, &made);
         return;
     }
-    log->spare.failures++;
-    if (!file) return;
-    vch_file_close(log->port, file);
-    (void)log->port->disk->remove(log->port, log->spare.path); /* else the next to open alone removes it */
 }
 
 void vch_spare_want(vch_log_t *log)
 {
     vch_spare_t *s = &log->spare;
     if (log->options.fill_bytes != 0 || log->appended < spare_bytes(log) / SPARE_BEGIN) return;
-    if (vch_worker_busy(&s->worker) || s->file || s->failures >= SPARE_TRIES_MAX) return;
+    if (vch_worker_busy(&s->worker) || spare_lacks(s) == UINT_MAX) return;
     if (!vch_log_threads(log)) {
-        spare_make(log);
-    } else if (!vch_worker_begin(&s->worker, spare_make, log)) {
+        spare_work(log);
+    } else if (!vch_worker_begin(&s->worker, spare_work, log)) {
+        pthread_mutex_lock(&s->lock);
         s->failures++; /* no thread: the segments grow */
+        pthread_mutex_unlock(&s->lock);
     }
 }
 
-bool vch_spare_ready(vch_log_t *log) { return !vch_worker_busy(&log->spare.worker) && log->spare.file; }
+bool vch_spare_ready(vch_log_t *log)
+{
+    pthread_mutex_lock(&log->spare.lock);
+    bool ready = log->spare.ready_n > 0;
+    pthread_mutex_unlock(&log->spare.lock);
+    return ready;
+}
 
-bool vch_spare_take(vch_log_t *log, vch_file_t **ret, char ret_path[VCH_PATH_MAX], uint64_t *ret_bytes)
+bool vch_spare_take(vch_log_t *log, vch_spare_file_t *ret)
 {
     vch_spare_t *s = &log->spare;
-    if (!vch_spare_ready(log)) return false;
-    *ret = s->file;
-    *ret_bytes = s->bytes;
-    memcpy(ret_path, s->path, sizeof s->path);
-    s->file = NULL;
-    return true;
+    pthread_mutex_lock(&s->lock);
+    bool any = s->ready_n > 0;
+    if (any)
+        *ret = s->ready[--s->ready_n];
+    else if (s->want < VCH_SPARES_MAX)
+        s->want++;
+    pthread_mutex_unlock(&s->lock);
+    return any;
 }
 
 void vch_spare_drop(vch_log_t *log)
@@ -189,10 +228,20 @@ void vch_spare_drop(vch_log_t *log)
     atomic_store(&s->cancel, true);
     vch_worker_wait(&s->worker);
     atomic_store(&s->cancel, false);
-    if (!s->file) return;
-    vch_file_close(log->port, s->file);
-    s->file = NULL;
-    (void)log->port->disk->remove(log->port, s->path);
+    while (s->ready_n) spare_close(log, &s->ready[--s->ready_n]);
+}
+
+void vch_spare_init(vch_log_t *log)
+{
+    vch_worker_init(&log->spare.worker);
+    pthread_mutex_init(&log->spare.lock, NULL);
+    log->spare.want = 1;
+}
+
+void vch_spare_end(vch_log_t *log)
+{
+    vch_worker_end(&log->spare.worker);
+    pthread_mutex_destroy(&log->spare.lock);
 }
 
 /* ---- what a process that died left ------------------------------------------------------ */

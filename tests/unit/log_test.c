@@ -191,6 +191,51 @@ static void a_spare_segment_is_kept_ready(void **state)
     end(&w);
 }
 
+static uint64_t said_free;
+static vch_rc say_free(vch_port_t *port, const char *path, uint64_t *ret)
+{
+    (void)port;
+    (void)path;
+    *ret = said_free;
+    return VCH_OK;
+}
+
+/* Who ran out of them gets one more the next time, up to four and as far as
+ * there is room; none stays. */
+static void bursts_get_more_spares(void **state)
+{
+    (void)state;
+    vch_log_options_t options = {.segment_bytes = 65536};
+    world_t w = begin(&options);
+    vch_disk_ops_t disk = *w.port->disk;
+    vch_port_t port = *w.port;
+    disk.free_space = say_free;
+    port.disk = &disk;
+    vch_log_close(w.log);
+    ok(vch_log_open(&w.log, &port, "d", &options, NULL, &err));
+    ok(help_append(w.log, 1, &err));
+    for (int i = 0; i < 2; i++) {
+        said_free = 200000;
+        ok(help_append(w.log, 600, &err)); /* a segment of its own, and no spare one for it */
+        assert_int_equal(spares(w.port, "d/log/seg"), 0);
+    }
+    said_free = 9 * 65536;
+    ok(help_append(w.log, 600, &err));
+    assert_int_equal(spares(w.port, "d/log/seg"), 2);
+    vch_log_close(w.log);
+    assert_int_equal(spares(w.port, "d/log/seg"), 0);
+    said_free = UINT64_MAX;
+    ok(vch_log_open(&w.log, &port, "d", &options, NULL, &err));
+    ok(help_append(w.log, 600, &err));
+    assert_int_equal(spares(w.port, "d/log/seg"), 2);
+    for (int i = 0; i < 5; i++) ok(help_append(w.log, 600, &err));
+    assert_int_equal(spares(w.port, "d/log/seg"), 2); /* two were always enough */
+    all_there(w.log, vch_log_size(w.log));
+    intact(&w);
+    end(&w);
+    assert_int_equal(said_free, UINT64_MAX);
+}
+
 static void limits_are_refused(void **state)
 {
     (void)state;
@@ -822,6 +867,7 @@ int main(void)
         cmocka_unit_test(creating_twice_is_refused),
         cmocka_unit_test(segments_roll),
         cmocka_unit_test(a_spare_segment_is_kept_ready),
+        cmocka_unit_test(bursts_get_more_spares),
         cmocka_unit_test(limits_are_refused),
         cmocka_unit_test(another_handle_follows),
         cmocka_unit_test(half_a_group_is_not_there_yet),
