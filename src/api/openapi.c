@@ -26,7 +26,7 @@ static const struct {
 } roles[] = {
     {"anybody", {"yes", "if public", "-", "-", "-", "-"}},
     {"loopback", {"yes", "yes", "-", "-", "-", "-"}},
-    {"subject's key", {"yes", "if public", "-", "own", "-", "-"}},
+    {"subject's key", {"yes", "if public", "-", "own (d)", "-", "-"}},
     {"party", {"yes", "yes (a)", "yes", "own (b)", "-", "-"}},
     {"custodian", {"yes", "yes (a)", "yes", "own dataset", "-", "-"}},
     {"grant holder", {"yes", "yes (a)", "yes", "granted (c)", "-", "-"}},
@@ -170,7 +170,7 @@ vch_rc api_openapi(vch_buf_t *b)
 
 static const char intro[] =
     "# The node's interface\n\n"
-    "<!-- Made from src/api/routes.c; tests/unit/api_doc_test.c compares. -->\n\n"
+    "<!-- Made from src/api/routes.c; tests/integration/api_doc_test.c compares. -->\n\n"
     "HTTP/1.1, with TLS 1.3 everywhere but on the loopback. `GET /openapi.json` is the same as an OpenAPI 3.1 "
     "document.\n"
     "HEAD is answered wherever GET is. Parameters that a route doesn't know, that come twice, or that aren't "
@@ -219,10 +219,13 @@ static vch_rc put_matrix(vch_buf_t *b)
         for (size_t i = 0; i < ROLES; i++) VCH_TRY(vch_buf_printf(b, " %s |", roles[i].cell[r->who]));
         VCH_TRY(vch_buf_u8(b, '\n'));
     }
-    return vch_buf_printf(b,
-                          "\n(a) unless `read = loopback`; (b) its own grants, models and decisions, and what "
-                          "organisations said in entries; (c) while the\ngrant lives. tests/unit/api_roles_test.c asks "
-                          "each route in each role, of own and foreign datasets and subjects.\n\n");
+    return vch_buf_printf(
+        b,
+        "\n(a) unless `read = loopback`; (b) its own grants, models and decisions, and what organisations said in "
+        "entries; (c) while the\ngrant lives; (d) consents and rows of that subject alone, and entries with nothing "
+        "else "
+        "in them. tests/integration/\napi_roles_test.c asks each route in each role, of own and foreign datasets and "
+        "subjects.\n\n");
 }
 
 static vch_rc put_details(vch_buf_t *b, const api_route_t *r)
