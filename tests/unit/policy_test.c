@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <time.h>
 
 #include "policy/policy.h"
 #include "txkit.h"
@@ -246,12 +245,22 @@ static void rows_follow_the_table(void **state)
     }
 }
 
-/* A deep vocabulary and full terms: the answer is what subsumption says, and a
- * palette of 65,535 sets can't hold a ledger up for minutes. */
-static void long_lists_are_decided_quickly(void **state)
+/* The terms asked for; the vocabulary has no parents from then on. */
+static const vch_terms_t *find_and_forget(void *ctx, const vch_hash_t *hash)
+{
+    vch_vocabulary_t *v = ctx;
+    memset(v->parents, 0, sizeof v->parents);
+    return find(NULL, hash);
+}
+
+/* A deep vocabulary and full terms: the answer is what subsumption says, and
+ * the vocabulary is walked once a decision, before any terms are read.  If it
+ * were walked for each word of each terms, a palette of 65,535 sets would hold
+ * a ledger up for minutes. */
+static void long_lists_walk_the_vocabulary_once(void **state)
 {
     (void)state;
-    static vch_vocabulary_t deep;
+    static vch_vocabulary_t deep, forgets;
     static vch_terms_t permit;
     memset(&deep, 0, sizeof deep);
     for (int i = 0; i < VCH_WORDS_MAX; i++) word(&deep, "", i > 1 ? i - 2 : -1, i > 700 ? i / 3 : -1);
@@ -263,34 +272,36 @@ static void long_lists_are_decided_quickly(void **state)
     for (size_t i = 0; i < set.items; i++) set.item[i] = (vch_palette_item_t){permit.hash, 99999, 0};
     vch_request_t r = {.now = {1}};
     vch_verdict_t v;
-    clock_t began = clock();
-    for (unsigned i = 0; i < 16 * VCH_WORDS_MAX; i++) {
-        r.purpose = (vch_word_t)(i % VCH_WORDS_MAX);
-        vch_decide(&v, &set, &r, &deep, &deep, find, NULL);
+    for (vch_word_t asked = 0; asked < VCH_WORDS_MAX; asked++) {
+        r.purpose = asked;
         bool covered = false, kin = false;
-        for (size_t k = 0; k < 32 && i < VCH_WORDS_MAX; k++) {
-            covered |= vch_word_within(&deep, r.purpose, permit.purpose[k]);
-            kin |= vch_word_within(&deep, permit.purpose[k], r.purpose);
+        for (size_t k = 0; k < 32; k++) {
+            covered |= vch_word_within(&deep, asked, permit.purpose[k]);
+            kin |= vch_word_within(&deep, permit.purpose[k], asked);
         }
-        if (i >= VCH_WORDS_MAX) continue;
+        forgets = deep;
+        vch_decide(&v, &set, &r, &forgets, &forgets, find_and_forget, &forgets);
         assert_int_equal(v.rule, covered ? VCH_RULE_EXPIRED : VCH_RULE_PURPOSE);
         known[0].forbid = true;
         known[0].has_until = false;
-        vch_decide(&v, &set, &r, &deep, &deep, find, NULL);
+        forgets = deep;
+        vch_decide(&v, &set, &r, &forgets, &forgets, find_and_forget, &forgets);
         assert_int_equal(v.rule, covered || kin ? VCH_RULE_FORBIDDEN : VCH_RULE_NO_CONSENT);
         known[0] = permit;
     }
-    assert_true(clock() - began < CLOCKS_PER_SEC);
     known_n = 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_rule_has_its_say),           cmocka_unit_test(forbid_wins_and_reaches_broader_requests),
-        cmocka_unit_test(subsumption_is_what_parents_say), cmocka_unit_test(every_small_case),
-        cmocka_unit_test(documents_are_read_strictly),     cmocka_unit_test(rows_follow_the_table),
-        cmocka_unit_test(long_lists_are_decided_quickly),
+        cmocka_unit_test(each_rule_has_its_say),
+        cmocka_unit_test(forbid_wins_and_reaches_broader_requests),
+        cmocka_unit_test(subsumption_is_what_parents_say),
+        cmocka_unit_test(every_small_case),
+        cmocka_unit_test(documents_are_read_strictly),
+        cmocka_unit_test(rows_follow_the_table),
+        cmocka_unit_test(long_lists_walk_the_vocabulary_once),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
