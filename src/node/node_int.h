@@ -111,6 +111,11 @@ vch_rc nd_checkpoint_text(vch_buf_t *ret, vch_log_t *, const char *origin, const
                           vch_err_t *);
 uint64_t nd_now(vch_ledger_t *);
 
+/* ---- the clocks (clock.c) ---- */
+void nd_clock_start(vch_ledger_t *);                /* at opening, under the writer lock */
+vch_rc nd_clock_check(vch_ledger_t *, vch_err_t *); /* ERR_CLOCK after a jump forward, until it is accepted */
+void nd_clock_keep(vch_ledger_t *);                 /* for the next process, if they still agree */
+
 /* ---- signatures ahead of their turn (signatures.c) ---- */
 nd_signatures_t *nd_signatures_new(const vch_port_t *); /* NULL: no memory */
 void nd_signatures_free(nd_signatures_t *);

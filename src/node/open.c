@@ -582,12 +582,12 @@ static void start_clock(vch_ledger_t *l)
 {
     vch_state_info_t info;
     vch_state_info(l->state, &info);
-    l->wall_at_open = l->port->clock->wall_ms(l->port);
-    l->boot_at_open = l->port->clock->boot_ms(l->port);
-    l->in->checkpointed_boot = l->boot_at_open;
-    if (l->wall_at_open < info.time.ms)
+    uint64_t wall = nd_now(l);
+    l->in->checkpointed_boot = l->port->clock->boot_ms(l->port);
+    if (wall < info.time.ms)
         nd_note(l, "the clock is %llu ms behind the newest block, whose time is kept until it catches up",
-                (unsigned long long)(info.time.ms - l->wall_at_open));
+                (unsigned long long)(info.time.ms - wall));
+    nd_clock_start(l);
 }
 
 static vch_rc open_steps(vch_ledger_t *l, vch_err_t *err)

@@ -40,19 +40,6 @@ vch_rc nd_may_go_on(const vch_ledger_t *l, vch_err_t *err)
 
 uint64_t nd_now(vch_ledger_t *l) { return l->port->clock->wall_ms(l->port); }
 
-/* The wall clock may not run away from the boot clock: a grant would expire,
- * or a wrong time be sealed, and block time never goes back. */
-static vch_rc check_clock(vch_ledger_t *l, vch_err_t *err)
-{
-    if (l->flags & VCH_LEDGER_ACCEPT_CLOCK) return VCH_OK;
-    uint64_t expected = l->wall_at_open + (l->port->clock->boot_ms(l->port) - l->boot_at_open), now = nd_now(l);
-    if (now <= expected || now - expected <= l->max_step_ms) return VCH_OK;
-    return vch_hint(err,
-                    vch_fail(err, VCH_ERR_CLOCK, "the clock jumped forward by %llu s while the ledger was open",
-                             (unsigned long long)((now - expected) / 1000)),
-                    "set the clock right, or open the ledger again with --accept-clock");
-}
-
 static vch_rc check_room(vch_ledger_t *l, vch_err_t *err)
 {
     uint64_t free_bytes;
@@ -381,7 +368,7 @@ static vch_rc batch_begin(group_t *g, vch_err_t *err)
     vch_ledger_t *l = g->l;
     VCH_TRY(check_writable(l, err));
     VCH_TRY(nd_may_go_on(l, err));
-    VCH_TRY(check_clock(l, err));
+    VCH_TRY(nd_clock_check(l, err));
     VCH_TRY(check_room(l, err));
     VCH_TRY(nd_enter(l, err));
     vch_rc rc = close_stale(g, err);
@@ -595,7 +582,7 @@ vch_rc vch_ledger_ready(vch_ledger_t *l, vch_err_t *err)
     vch_err_t why = {.rc = VCH_OK};
     pthread_mutex_lock(&l->mutex);
     vch_rc rc = check_writable(l, &why);
-    if (rc == VCH_OK) rc = check_clock(l, &why);
+    if (rc == VCH_OK) rc = nd_clock_check(l, &why);
     if (rc == VCH_OK) rc = check_room(l, &why);
     pthread_mutex_unlock(&l->mutex);
     if (rc == VCH_OK) return rc;
@@ -697,6 +684,7 @@ static vch_rc sign_head(vch_ledger_t *l, uint64_t size, vch_buf_t *head, vch_err
     vch_buf_clear(head);
     VCH_TRY(nd_checkpoint_text(head, l->log, l->origin, l->log_key, size, err));
     VCH_TRY(vch_log_publish(l->log, size, vch_buf_slice(head), err));
+    nd_clock_keep(l);
     l->wrote = false;
     l->in->checkpointed_boot = l->port->clock->boot_ms(l->port);
     return VCH_OK;

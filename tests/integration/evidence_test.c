@@ -607,6 +607,37 @@ static void partial_bundles_end_with_a_block(void **state)
     vch_buf_free(&bundle);
 }
 
+static vch_clock_ops_t late_clock;
+
+static uint64_t an_hour_ago(vch_port_t *port)
+{
+    (void)port;
+    return vch_port_real()->clock->wall_ms(vch_port_real()) - 3600000;
+}
+
+/* A clock that was set back since gives no decision a time before its model's
+ * deployment, which the ledger would refuse. */
+static void a_clock_set_back_does_not_stop_decisions(void **state)
+{
+    (void)state;
+    static const char line[] = "{\"input\":1,\"output\":\"yes\"}\n";
+    vch_port_t port = *vch_port_real(), *was = w.l->port;
+    vch_receipt_t receipt;
+    uint64_t first, count;
+    char text[256];
+    int n = snprintf(text, sizeof text, "{\"model\":\"%s\",\"scope\":\"late/desk\"}", w.model);
+    OK(vch_submit_json(w.l, w.op, "deployment", text, (size_t)n, &receipt, &w.err));
+    write_file(at("late.jsonl"), line, sizeof line - 1);
+    late_clock = *port.clock;
+    late_clock.wall_ms = an_hour_ago;
+    port.clock = &late_clock;
+    w.l->port = &port;
+    OK(vch_decisions_log(w.l, w.op, "late/desk", w.path, &first, &count, &receipt, &w.err));
+    w.l->port = was;
+    make("decision", "late/desk/0");
+    says("1 decision from 0 on");
+}
+
 static void a_batch_of_ten_thousand(void **state)
 {
     (void)state;
@@ -790,6 +821,7 @@ int main(void)
         cmocka_unit_test(the_best_note_is_shown),
         cmocka_unit_test(partial_bundles_end_with_a_block),
         cmocka_unit_test(an_unproven_import_is_called_that),
+        cmocka_unit_test(a_clock_set_back_does_not_stop_decisions),
         cmocka_unit_test(a_read_only_ledger_proves_too),
         cmocka_unit_test(unknown_things_are_named),
         cmocka_unit_test(lost_and_changed_decisions),

@@ -686,6 +686,69 @@ static void time_never_runs_back_and_never_jumps(void **state)
     vch_sim_free(b.sim);
 }
 
+/* The machine was started once more, or for the first time. */
+static void machine_starts(const sim_box_t *b, char digit)
+{
+    char id[38];
+    memset(id, digit, 36);
+    memcpy(id + 36, "\n", 2);
+    vch_port_t *port = vch_sim_port(b->sim);
+    LH_OK(vch_mkdirs(port, "/proc/sys/kernel/random", &lh_err));
+    LH_OK(vch_write_atomic(port, "/proc/sys/kernel/random/boot_id", vch_str(id), 0444, &lh_err));
+}
+
+/* Another handle writes, as another process would. */
+static vch_rc write_anew(sim_box_t *b, unsigned flags, unsigned i)
+{
+    vch_receipt_t r;
+    sim_open(b, flags);
+    lh_err = (vch_err_t){0};
+    vch_rc rc = lh_submit(b->l, b->s, i, &r, &lh_err);
+    vch_err_t why = lh_err;
+    sim_close(b);
+    lh_err = why;
+    return rc;
+}
+
+static void a_jump_is_seen_by_the_next_process(void **state)
+{
+    (void)state;
+    sim_box_t b, other;
+    vch_init_t init = lh_init();
+    vch_receipt_t r;
+    LH_OK(vch_sim_new(&b.sim, 2));
+    other.sim = b.sim;
+    machine_starts(&b, 'a');
+    LH_OK(vch_ledger_init_on(vch_sim_port(b.sim), "d", &init, &lh_err));
+    LH_OK(write_anew(&b, 0, 1));
+    vch_sim_clock_step(b.sim, 86400000); /* a day goes by on both clocks */
+    vch_sim_clock_jump(b.sim, 60000);    /* as far as is allowed */
+    LH_OK(write_anew(&b, 0, 2));
+    vch_sim_clock_jump(b.sim, 60001);
+    LH_IS(VCH_ERR_CLOCK, write_anew(&b, 0, 3));
+    assert_non_null(strstr(lh_err.hint, "--accept-clock"));
+    LH_IS(VCH_ERR_CLOCK, write_anew(&b, 0, 3)); /* opening again is no way out */
+    vch_sim_clock_jump(b.sim, -60001);
+    LH_OK(write_anew(&b, 0, 3)); /* setting it right is */
+    vch_sim_clock_jump(b.sim, 3600000);
+    LH_OK(write_anew(&b, VCH_LEDGER_ACCEPT_CLOCK, 4));
+    LH_OK(write_anew(&b, 0, 5)); /* and accepting, for the others as well */
+    sim_open(&b, 0);
+    LH_OK(lh_submit(b.l, b.s, 6, &r, &lh_err));
+    vch_sim_clock_jump(b.sim, 3600000);
+    LH_IS(VCH_ERR_CLOCK, lh_submit(b.l, b.s, 7, &r, &lh_err)); /* seen by who has it open … */
+    LH_IS(VCH_ERR_CLOCK, write_anew(&other, 0, 7));            /* … and by who opens it beside */
+    sim_close(&b);
+    LH_IS(VCH_ERR_CLOCK, write_anew(&b, 0, 7));
+    machine_starts(&b, 'b');
+    LH_OK(write_anew(&b, 0, 7)); /* after a restart nobody can tell */
+    vch_sim_clock_jump(b.sim, 3600000);
+    LH_IS(VCH_ERR_CLOCK, write_anew(&b, 0, 8));
+    LH_OK(vch_write_atomic(vch_sim_port(b.sim), "d/run/clock", vch_str("boot bbbb 1 wall"), 0600, &lh_err));
+    LH_OK(write_anew(&b, 0, 8)); /* nor from what is no such file */
+    vch_sim_free(b.sim);
+}
+
 /* ---- no room ---------------------------------------------------------------------------------------------- */
 
 static void a_full_disk_loses_nothing(void **state)
@@ -1054,6 +1117,7 @@ int main(void)
         T(identities_are_never_overwritten),
         T(a_read_only_folder_can_be_read),
         cmocka_unit_test(time_never_runs_back_and_never_jumps),
+        cmocka_unit_test(a_jump_is_seen_by_the_next_process),
         cmocka_unit_test(a_full_disk_loses_nothing),
         T(little_room_is_refused_beforehand),
         T(threads_share_a_ledger),
