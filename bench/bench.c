@@ -17,16 +17,17 @@ void bench_report(const bench_row_t *row)
 void bench_in_turns(const char *name, const char *unit, const char *peer_name, bench_fn ours, bench_fn peer, void *ctx,
                     int rounds, double aim, bool lower_is_better)
 {
-    double a[BENCH_ROUNDS_MAX], b[BENCH_ROUNDS_MAX];
+    double a[BENCH_ROUNDS_MAX], b[BENCH_ROUNDS_MAX], ratio[BENCH_ROUNDS_MAX];
     for (int i = 0; i < rounds; i++) {
         a[i] = ours(ctx);
         b[i] = peer(ctx);
+        ratio[i] = a[i] / b[i];
     }
     bench_row_t row = {
         .name = name, .unit = unit, .peer_name = peer_name, .aim = aim, .lower_is_better = lower_is_better};
     row.ours = bench_median(a, rounds);
     row.peer = bench_median(b, rounds);
-    row.ratio = row.ours / row.peer;
+    row.ratio = bench_median(ratio, rounds);
     row.met = lower_is_better ? row.ratio <= aim : row.ratio >= aim;
     bench_report(&row);
 }

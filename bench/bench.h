@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Measuring in turns: ours, the peer, ours, the peer, …; the median of each
- * side counts, and what is printed is their ratio. */
+/* Measuring in turns: ours, the peer, ours, the peer, …; what counts is the
+ * median of the turns' ratios, so that a machine that is slow for a while is
+ * slow for both.  The medians of either side are printed beside it. */
 #ifndef VCH_BENCH_H
 #define VCH_BENCH_H
 
