@@ -49,15 +49,25 @@ vch_rc vch_checkpoint_put(vch_buf_t *ret, const char *origin, uint64_t size, con
 /* ---- tlog-proof ("Format") ------------------------------------------------------ */
 
 /* Hash lines up to and with the empty line before the checkpoint. */
-static vch_rc get_path(vch_tlog_proof_t *p, vch_slice_t *rest)
+static vch_rc get_path(vch_hash_t *path, size_t max, size_t *ret_n, vch_slice_t *rest)
 {
     vch_slice_t line;
-    for (p->n = 0;; p->n++) {
+    for (size_t n = 0;; n++) {
         if (!vch_note__line(rest, &line)) return VCH_ERR_FORMAT;
+        *ret_n = n;
         if (line.n == 0) return VCH_OK;
-        if (p->n == sizeof p->path / sizeof p->path[0]) return VCH_ERR_LIMIT;
-        VCH_TRY(vch_base64_fixed(p->path[p->n].b, VCH_HASH_LEN, line));
+        if (n == max) return VCH_ERR_LIMIT;
+        VCH_TRY(vch_base64_fixed(path[n].b, VCH_HASH_LEN, line));
     }
+}
+
+static vch_rc put_path(vch_buf_t *ret, const vch_hash_t *path, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        VCH_TRY(vch_base64_put(ret, path[i].b, VCH_HASH_LEN));
+        VCH_TRY(vch_buf_u8(ret, '\n'));
+    }
+    return vch_buf_u8(ret, '\n');
 }
 
 vch_rc vch_tlog_proof_get(vch_tlog_proof_t *ret, vch_slice_t text)
@@ -75,7 +85,7 @@ vch_rc vch_tlog_proof_get(vch_tlog_proof_t *ret, vch_slice_t text)
     }
     if (!vch_note__cut(&line, "index ")) return VCH_ERR_FORMAT;
     VCH_TRY(vch_decimal_get(&p.index, line));
-    VCH_TRY(get_path(&p, &rest));
+    VCH_TRY(get_path(p.path, sizeof p.path / sizeof p.path[0], &p.n, &rest));
     if (rest.n == 0) return VCH_ERR_FORMAT;
     if (rest.n > VCH_NOTE_BYTES_MAX) return VCH_ERR_LIMIT;
     p.note = rest;
@@ -97,11 +107,7 @@ static vch_rc put_proof(vch_buf_t *ret, uint64_t index, const vch_hash_t *path, 
         VCH_TRY(vch_buf_u8(ret, '\n'));
     }
     VCH_TRY(vch_buf_printf(ret, "index %" PRIu64 "\n", index));
-    for (size_t i = 0; i < n; i++) {
-        VCH_TRY(vch_base64_put(ret, path[i].b, VCH_HASH_LEN));
-        VCH_TRY(vch_buf_u8(ret, '\n'));
-    }
-    VCH_TRY(vch_buf_u8(ret, '\n'));
+    VCH_TRY(put_path(ret, path, n));
     return vch_buf_put(ret, note.p, note.n);
 }
 
@@ -112,6 +118,40 @@ vch_rc vch_tlog_proof_put(vch_buf_t *ret, uint64_t index, const vch_hash_t *path
     if (n > 64 || note.n > VCH_NOTE_BYTES_MAX) return VCH_ERR_LIMIT;
     size_t start = ret->n;
     vch_rc rc = put_proof(ret, index, path, n, extra, note);
+    if (rc != VCH_OK) ret->n = start;
+    return rc;
+}
+
+/* ---- tlog-witness ("add-checkpoint") ---------------------------------------------- */
+
+vch_rc vch_witness_ask_get(vch_witness_ask_t *ret, vch_slice_t body)
+{
+    vch_witness_ask_t a;
+    vch_slice_t rest = body, line;
+    if (body.n > VCH_ASK_BYTES_MAX) return VCH_ERR_LIMIT;
+    if (!vch_note__line(&rest, &line) || !vch_note__cut(&line, "old ")) return VCH_ERR_FORMAT;
+    VCH_TRY(vch_decimal_get(&a.old, line));
+    VCH_TRY(get_path(a.path, VCH_ASK_HASHES_MAX, &a.n, &rest));
+    if (rest.n == 0) return VCH_ERR_FORMAT;
+    if (rest.n > VCH_NOTE_BYTES_MAX) return VCH_ERR_LIMIT;
+    a.note = rest;
+    *ret = a;
+    return VCH_OK;
+}
+
+static vch_rc put_ask(vch_buf_t *ret, uint64_t old, const vch_hash_t *path, size_t n, vch_slice_t note)
+{
+    VCH_TRY(vch_buf_printf(ret, "old %" PRIu64 "\n", old));
+    VCH_TRY(put_path(ret, path, n));
+    return vch_buf_put(ret, note.p, note.n);
+}
+
+vch_rc vch_witness_ask_put(vch_buf_t *ret, uint64_t old, const vch_hash_t *path, size_t n, vch_slice_t note)
+{
+    if (note.n == 0) return VCH_ERR_FORMAT;
+    if (n > VCH_ASK_HASHES_MAX || note.n > VCH_NOTE_BYTES_MAX) return VCH_ERR_LIMIT;
+    size_t start = ret->n;
+    vch_rc rc = put_ask(ret, old, path, n, note);
     if (rc != VCH_OK) ret->n = start;
     return rc;
 }

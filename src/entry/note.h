@@ -80,6 +80,19 @@ VCH_MUST_USE vch_rc vch_tlog_proof_get(vch_tlog_proof_t *ret, vch_slice_t text);
 VCH_MUST_USE vch_rc vch_tlog_proof_put(vch_buf_t *ret, uint64_t index, const vch_hash_t *path, size_t n,
                                        vch_slice_t extra, vch_slice_t note);
 
+/* ---- tlog-witness: the body of add-checkpoint ---- */
+#define VCH_ASK_HASHES_MAX 63
+#define VCH_ASK_BYTES_MAX (VCH_NOTE_BYTES_MAX + 4096u)
+typedef struct {
+    uint64_t old; /* size that the witness is expected to have cosigned last */
+    vch_hash_t path[VCH_ASK_HASHES_MAX];
+    size_t n;         /* of the consistency proof from there */
+    vch_slice_t note; /* the checkpoint, verbatim */
+} vch_witness_ask_t;
+VCH_MUST_USE vch_rc vch_witness_ask_get(vch_witness_ask_t *ret, vch_slice_t body);
+VCH_MUST_USE vch_rc vch_witness_ask_put(vch_buf_t *ret, uint64_t old, const vch_hash_t *path, size_t n,
+                                        vch_slice_t note);
+
 /* ---- tlog-policy: whom to believe ---- */
 #define VCH_POLICY_LOGS_MAX 32
 #define VCH_POLICY_NODES_MAX 96 /* witnesses and groups together */

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The body of add-checkpoint, to a witness on a simulated machine that knows
+ * the seeds' log: one of the specification's answers, never a smaller tree than
+ * before, and what is read is written again as the same bytes. */
+#include <assert.h>
+
+#include "entry/note.h"
+#include "node/witness.h"
+#include "port/sim.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+#define LOG "log.example/one+ab653337+AexMMEBubIGJB95vYRW1AlAnGeFN57wxgwjdJguoHw8Q"
+
+static vch_witness_t *witness;
+
+static void start(void)
+{
+    static const char *const logs[] = {LOG};
+    vch_sim_t *sim = NULL;
+    vch_rc rc = vch_sim_new(&sim, 1);
+    if (rc == VCH_OK) rc = vch_witness_init_on(vch_sim_port(sim), "/w", "w.example", logs, 1, NULL);
+    if (rc == VCH_OK) rc = vch_witness_open_on(&witness, vch_sim_port(sim), "/w", false, NULL);
+    assert(rc == VCH_OK);
+}
+
+static void round_trip(vch_slice_t in)
+{
+    vch_witness_ask_t a;
+    vch_buf_t b;
+    if (vch_witness_ask_get(&a, in) != VCH_OK) return;
+    vch_buf_init(&b, VCH_ASK_BYTES_MAX);
+    vch_rc rc = vch_witness_ask_put(&b, a.old, a.path, a.n, a.note);
+    assert(rc == VCH_OK && vch_slice_eq(vch_buf_slice(&b), in));
+    vch_buf_free(&b);
+}
+
+typedef struct {
+    uint64_t size;
+} top_t;
+
+static void keep_size(void *ctx, const vch_witnessed_t *l) { ((top_t *)ctx)->size = l->size; }
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    static top_t before;
+    top_t after = {0};
+    int status = 0;
+    vch_buf_t answer;
+    if (!witness) start();
+    round_trip(vch_slice(data, n));
+    vch_buf_init(&answer, 1u << 20);
+    vch_rc rc = vch_witness_add(witness, vch_slice(data, n), &status, &answer, NULL);
+    assert(rc == VCH_OK);
+    assert(status == 200 || status == 400 || status == 403 || status == 404 || status == 409 || status == 422);
+    assert((answer.n > 0) == (status == 200 || status == 409));
+    vch_witness_list(witness, keep_size, &after);
+    assert(after.size >= before.size && (status == 200 || after.size == before.size));
+    before = after;
+    vch_buf_free(&answer);
+    return 0;
+}
