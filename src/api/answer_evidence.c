@@ -121,6 +121,22 @@ static vch_rc may_know_model(api_call_t *c, const vch_json_t *model, bool *ret)
     return VCH_OK;
 }
 
+/* Members in the order in which the library has them, as everywhere else.  The
+ * reader bounds the depth. */
+static vch_rc put_in_order(vch_buf_t *b, const vch_json_t *v)
+{
+    bool object = v->type == VCH_JSON_OBJECT;
+    if (!object && v->type != VCH_JSON_ARRAY) return vch_jcs_put(b, v);
+    VCH_TRY(vch_buf_u8(b, object ? '{' : '['));
+    for (const vch_json_t *m = v->first; m; m = m->next) {
+        if (m != v->first) VCH_TRY(vch_buf_u8(b, ','));
+        if (object) VCH_TRY(vch_json_put_string(b, m->name));
+        if (object) VCH_TRY(vch_buf_u8(b, ':'));
+        VCH_TRY(put_in_order(b, m));
+    }
+    return vch_buf_u8(b, object ? '}' : ']');
+}
+
 static vch_rc keep_theirs(api_call_t *c, const vch_json_t *list)
 {
     vch_buf_t *b = &c->res->body;
@@ -131,7 +147,7 @@ static vch_rc keep_theirs(api_call_t *c, const vch_json_t *list)
         VCH_TRY(may_know_model(c, model, &may));
         if (!may) continue;
         if (!first) VCH_TRY(vch_buf_u8(b, ','));
-        VCH_TRY(vch_jcs_put(b, model));
+        VCH_TRY(put_in_order(b, model));
         first = false;
     }
     return vch_buf_u8(b, ']');

@@ -291,6 +291,7 @@ static vch_rc adopt(vch_ledger_t *l, vch_slice_t text, const vch_checkpoint_t *c
 {
     vch_remote_t *r = l->remote;
     vch_buf_t note;
+    r->quorum = quorum;
     if (vch_slice_eq(text, vch_buf_slice(&r->note))) return VCH_OK;
     vch_buf_init(&note, VCH_NOTE_BYTES_MAX);
     vch_rc rc = vch_buf_put(&note, text.p, text.n);
@@ -304,7 +305,6 @@ static vch_rc adopt(vch_ledger_t *l, vch_slice_t text, const vch_checkpoint_t *c
     r->note = note;
     r->size = c->size;
     r->root = c->root;
-    r->quorum = quorum;
     return VCH_OK;
 }
 
