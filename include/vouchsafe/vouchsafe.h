@@ -5,7 +5,7 @@
  *     vch_err_t err;
  *     if (vch_ledger_open(&l, "my-ledger", 0, &err) != VCH_OK) complain(&err);
  *     …
- *     vch_ledger_close(l);
+ *     if (vch_ledger_close(l, &err) != VCH_OK) complain(&err);
  *
  * Threads: a ledger may be used from several threads at once.  Processes:
  * several may use one directory; the writer lock is held per sync group.
