@@ -5,7 +5,7 @@ _vouch() {
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         if [ -n "$skip" ]; then skip=; continue; fi
         case $word in
-        -C | -o | -w | --dir | --node | --as | --passphrase-file | --keys-dir | --trust | --token-file | --ca-file | --cert-file | --cert-key-file | --operator | --origin | --algorithm | --grant-life | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --new-origin) skip=1 ;;
+        -C | -o | -w | --dir | --node | --as | --passphrase-file | --keys-dir | --trust | --token-file | --ca-file | --cert-file | --cert-key-file | --operator | --origin | --algorithm | --grant-life | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --scope | --days | --new-origin) skip=1 ;;
         -*) ;;
         *) if [ -z "$noun" ]; then noun=$word; elif [ -z "$verb" ]; then verb=$word; fi ;;
         esac
@@ -16,7 +16,7 @@ _vouch() {
         return
     fi
     case "$noun $verb" in
-    ' ') words='init status check doctor verify id party wallet dataset terms consent access run model deployment decision bundle log state config backup completion help version ' ;;
+    ' ') words='init status check doctor verify id party wallet dataset terms consent access run model deployment decision bundle log state token config backup completion help version ' ;;
     'id ') words='new list show ' ;;
     'party ') words='add list show rotate revoke ' ;;
     'wallet ') words='new list show keys ' ;;
@@ -31,6 +31,7 @@ _vouch() {
     'bundle ') words='make show ' ;;
     'log ') words='head cat submit export prove mirror ' ;;
     'state ') words='get prove ' ;;
+    'token ') words='new list revoke ' ;;
     'config ') words='show accept ' ;;
     'backup ') words='make check restore ' ;;
     'init '*) words=' --operator --origin --algorithm --grant-life' ;;
@@ -57,6 +58,7 @@ _vouch() {
     'bundle make') words=' --output' ;;
     'log prove') words=' --output' ;;
     'log mirror') words=' --trust --complete' ;;
+    'token new') words=' --scope --days' ;;
     'backup make') words=' --keys' ;;
     'backup restore') words=' --new-origin' ;;
     'help '*) words=' --man' ;;

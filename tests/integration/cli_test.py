@@ -291,6 +291,24 @@ def keys_are_rotated_and_revoked():
     assert vouch("--passphrase-file", path("wrong", "x\n"), "id", "show", "locked").returncode == 1
 
 
+def tokens_are_shown_once():
+    made = ask("token", "new", "scraper", "--scope", "read", "--days", "7")
+    assert len(made["token"]) == 43 and made["days"] == 7
+    listed = vouch("--json", "token", "list").stdout
+    assert made["token"] not in listed and [t["name"] for t in json.loads(listed)] == ["scraper"]
+    with open(os.path.join(LEDGER, "tokens"), encoding="utf-8") as file:
+        text = file.read()
+    assert made["token"] not in text and hashlib.sha256(made["token"].encode()).hexdigest() in text
+    assert os.stat(os.path.join(LEDGER, "tokens")).st_mode & 0o777 == 0o600
+    error_of(7, "ERR_CONFLICT", "token", "new", "scraper", "--scope", "read")
+    error_of(2, "ERR_USAGE", "token", "new", "x", "--scope", "everything")
+    error_of(2, "ERR_USAGE", "token", "new", "../x", "--scope", "read")
+    error_of(2, "ERR_USAGE", "token", "new", "x")
+    assert ask("token", "revoke", "scraper")["revoked"] is True
+    assert ask("token", "list") == []
+    error_of(6, "ERR_NOT_FOUND", "token", "revoke", "scraper")
+
+
 def usage_errors_exit_2():
     for args in (["nothing"], ["dataset"], ["dataset", "destroy"], ["dataset", "add", "d1"], ["status", "more"],
                  ["status", "--nothing"], ["verify", "x"], ["init", "--operator"], ["status", "--json=1"],
