@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # The long runs, hours if you let them.  Each part prints `ok - name` or
 # `not ok - name`; what a part printed lies in build-soak/NAME.log.
-#   seeds      crash points, power cuts, flipped bytes and random histories, SOAK_SCALE (1000) percent of the usual
-#   valgrind   the unit tests under memcheck
-#   fuzz       each target for FUZZ_SECONDS (300)
+#   seeds      crash points, power cuts, flipped bytes and random histories, SOAK_SCALE (1000) percent of the usual;
+#              a dataset of SOAK_ROWS (1000000)
+#   valgrind   the unit tests under memcheck; SOAK_VALGRIND="NAME ..." only those
+#   fuzz       each target for FUZZ_SECONDS (300); FUZZ_ONLY=NAME only that one
 #   s390x      the fixed history on a big-endian machine (qemu) against its golden roots
 # SOAK_ONLY="NAME ..." runs those parts alone.
 set -u
@@ -31,17 +32,17 @@ part() {
 # Time-outs are sixty times the usual ones: enough for any scale worth running.
 run_seeds() {
     tools/build.sh &&
-        VOUCHSAFE_TEST_SCALE=$scale VOUCHSAFE_SOAK=1 meson test -C build --no-rebuild -t 60 --num-processes 2 --print-errorlogs \
+        VOUCHSAFE_TEST_SCALE=$scale VOUCHSAFE_SOAK=${SOAK_ROWS:-1000000} meson test -C build --no-rebuild -t 60 --num-processes 2 --print-errorlogs \
             --suite sim --suite fault --suite property --suite determinism --suite integration
 }
 
 # Not kv: valgrind has no room for LMDB's map of the index, which opens nothing then.
 run_valgrind() {
     tools/build.sh || return 1
-    tests=$(meson introspect build --tests | python3 -c 'import json, sys
-print(*[t["name"] for t in json.load(sys.stdin) if "vouchsafe:unit" in t["suite"] and t["name"] != "kv"])')
+    tests=${SOAK_VALGRIND:-$(meson introspect build --tests | python3 -c 'import json, sys
+print(*[t["name"] for t in json.load(sys.stdin) if "vouchsafe:unit" in t["suite"] and t["name"] != "kv"])')}
     # shellcheck disable=SC2086 # a list of names, split on purpose
-    VOUCHSAFE_TEST_SCALE=5 meson test -C build --no-rebuild -t 60 --num-processes 2 --print-errorlogs $tests --wrapper \
+    meson test -C build --no-rebuild -t 60 --num-processes 2 --print-errorlogs $tests --wrapper \
         'valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --fair-sched=yes'
 }
 
