@@ -121,6 +121,16 @@ static void check_state(vch_slice_t in)
     vch_buf_free(&value);
 }
 
+/* A leaf of 64 bytes at most, then what is told of it. */
+static void check_entry(vch_slice_t in)
+{
+    vch_err_t err = {.rc = VCH_OK};
+    size_t n = in.n ? vch_min(in.p[0], in.n - 1) : 0;
+    if (in.n == 0) return;
+    vch_rc rc = rm_entry_check(3, vch_slice(in.p + 1, n), vch_slice(in.p + 1 + n, in.n - 1 - n), &err);
+    assert(rc == VCH_OK || (err.rc == rc && err.text[0]));
+}
+
 static void check_rest(vch_slice_t in)
 {
     rm_info_t info;
@@ -140,7 +150,7 @@ static void check_rest(vch_slice_t in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static void (*const check[])(vch_slice_t) = {check_http,  check_url,     check_bundle, check_error,
-                                                 check_state, check_receipt, check_rest};
+                                                 check_state, check_receipt, check_rest,   check_entry};
     if (n == 0) return 0;
     check[data[0] % (sizeof check / sizeof *check)](vch_slice(data + 1, n - 1));
     return 0;

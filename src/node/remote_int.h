@@ -182,6 +182,9 @@ vch_rc rm_state_get(rm_state_t *ret, vch_buf_t *ret_value, vch_slice_t key, vch_
 /* Entry i of a bundle that must hold exactly `width`. */
 vch_rc rm_bundle_get(vch_slice_t *ret, vch_slice_t bundle, unsigned width, unsigned i, vch_err_t *);
 
+/* An entry told as JSON against its leaf (remote_entry.c); ERR_COMMITMENT. */
+vch_rc rm_entry_check(uint64_t index, vch_slice_t leaf, vch_slice_t body, vch_err_t *);
+
 /* Is it JSON of this type at all? */
 vch_rc rm_json_check(vch_slice_t body, vch_json_type_t, vch_err_t *);
 

@@ -331,12 +331,29 @@ vch_rc nd_remote_query(vch_ledger_t *l, const char *what, const char *of, vch_te
     return nd_remote_json(l, path.text, true, ret, err);
 }
 
-vch_rc nd_remote_entry(vch_ledger_t *l, uint64_t index, vch_text_t *ret, vch_err_t *err)
+static vch_rc ask_entry(vch_ledger_t *l, uint64_t index, rm_ask_t *told, vch_err_t *err)
 {
+    rm_ask_t proof;
+    vch_slice_t leaf = {NULL, 0};
     rm_path_t path = rm_path("/v1/entry/");
     rm_path_uint(&path, index);
     rm_path_add(&path, "/statements");
-    return nd_remote_json(l, path.text, false, ret, err);
+    VCH_TRY(rm_get(l, told, path.text, 0, err));
+    vch_rc rc = prove_again(l, index, &proof, &leaf, err);
+    if (rc == VCH_OK) rc = rm_entry_check(index, leaf, vch_buf_slice(&told->answer), err);
+    rm_free(&proof, 1);
+    return rc;
+}
+
+vch_rc nd_remote_entry(vch_ledger_t *l, uint64_t index, vch_text_t *ret, vch_err_t *err)
+{
+    rm_ask_t told = {.path = NULL};
+    VCH_TRY(rm_begin(l, err));
+    vch_rc rc = ask_entry(l, index, &told, err);
+    if (rc == VCH_OK) rc = take_answer(&told, ret, err);
+    rm_free(&told, 1);
+    rm_end(l);
+    return rc;
 }
 
 vch_rc nd_remote_trace(vch_ledger_t *l, const char *id, vch_text_t *ret, vch_err_t *err)

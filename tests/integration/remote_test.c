@@ -663,6 +663,33 @@ static vch_rc ask_key(site_t *s, vch_text_t *ret)
     return vch_state_show(s->n, key.b, key.n, ret, &lh_err);
 }
 
+/* What is proven of an entry: the names and times around it are not. */
+static void lying_entries(void **state)
+{
+    static const char *const lie[][3] = {
+        {"0", "\"index\":0", "\"index\":1"},
+        {"0", "\"genesis\"", "\"dataset\""},
+        {"1", "\"count\":1", "\"count\":2"},
+        {"1", "\"first\":0", "\"first\":1"},
+        {"2", "\"sequence\":1", "\"sequence\":2"},
+        {"2", "\"team-b\"", "\"team-c\""},
+        {"2", "\"user\"", "\"node\""},
+        {"2", "\"party\"", "\"terms\""},
+    };
+    site_t *s = *state;
+    vch_text_t text;
+    for (size_t i = 0; i < sizeof lie / sizeof *lie; i++) {
+        uint64_t index = (uint64_t)(lie[i][0][0] - '0');
+        snprintf(s->wire.only, sizeof s->wire.only, "/v1/entry/%s", lie[i][0]);
+        snprintf(s->wire.replace[0], sizeof s->wire.replace[0], "%s", lie[i][1]);
+        snprintf(s->wire.replace[1], sizeof s->wire.replace[1], "%s", lie[i][2]);
+        LH_IS(VCH_ERR_COMMITMENT, vch_entry_show(s->n, index, &text, &lh_err));
+        s->wire.replace[0][0] = 0;
+        LH_OK(vch_entry_show(s->n, index, &text, &lh_err));
+        vch_text_free(&text);
+    }
+}
+
 static vch_rc ask_inclusion(site_t *s, vch_text_t *ret) { return vch_prove_inclusion(s->n, 3, ret, &lh_err); }
 static vch_rc ask_consistency(site_t *s, vch_text_t *ret) { return vch_prove_consistency(s->n, 2, 5, ret, &lh_err); }
 
@@ -1001,6 +1028,7 @@ int main(void)
         TEST(flipped_proofs),
         TEST(lying_receipts),
         TEST(lying_terms),
+        TEST(lying_entries),
         TEST(split_view),
         TEST(rollback),
         TEST(stale_checkpoint),
