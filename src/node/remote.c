@@ -146,7 +146,7 @@ static bool take_answer(rm_ask_t *a, vch_answer_t *got, uint64_t *ret_wait_ms)
         a->rc = got->rc;
         a->err = got->err;
         a->unsure = true;
-        return got->rc == VCH_ERR_UNREACHABLE && (a->type || a->tries < RM_TRIES_GET);
+        return got->rc == VCH_ERR_UNREACHABLE && !a->heavy && (a->type || a->tries < RM_TRIES_GET);
     }
     if (got->status == 200) {
         a->rc = VCH_OK;
@@ -163,6 +163,12 @@ static bool take_answer(rm_ask_t *a, vch_answer_t *got, uint64_t *ret_wait_ms)
     return passes;
 }
 
+static void round_ask(vch_remote_t *r, round_t *t)
+{
+    uint64_t timeout_ms = t->who[0]->heavy ? r->timeout_ms * RM_HEAVY : r->timeout_ms;
+    r->transport->ask(r->transport, t->ask, t->answer, t->n, timeout_ms);
+}
+
 /* Ask all those that are still open; the rest of them stays in `open`. */
 static size_t one_round(vch_ledger_t *l, rm_ask_t **open, size_t n, uint64_t *ret_wait_ms)
 {
@@ -173,7 +179,7 @@ static size_t one_round(vch_ledger_t *l, rm_ask_t **open, size_t n, uint64_t *re
     for (size_t at = 0; at < n; at += RM_AT_ONCE) {
         t->n = 0;
         for (size_t i = at; i < n && i < at + RM_AT_ONCE; i++) (void)round_add(l, t, open[i]); /* it was told */
-        if (t->n) l->remote->transport->ask(l->remote->transport, t->ask, t->answer, t->n, l->remote->timeout_ms);
+        if (t->n) round_ask(l->remote, t);
         for (size_t i = 0; i < t->n; i++)
             if (take_answer(t->who[i], &t->answer[i], ret_wait_ms)) open[left++] = t->who[i];
         round_free(t);

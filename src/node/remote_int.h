@@ -15,8 +15,9 @@
 #define RM_ANSWER_MAX (64u << 20)
 #define RM_SMALL_MAX (1u << 20)
 #define RM_TRIES 6u
-#define RM_TRIES_GET 2u       /* of a question that changes nothing, while nobody answers */
+#define RM_TRIES_GET 4u       /* of a question that changes nothing, while nobody answers */
 #define RM_PATIENCE_MS 30000u /* all tries of one question together, unless one takes longer */
+#define RM_HEAVY 6u           /* times the time-out */
 #define RM_AT_ONCE 32u        /* questions on the way at the same time */
 #define RM_BUNDLE_MAX (256u * (2u + 65535u))
 
@@ -63,6 +64,7 @@ typedef struct {
     vch_slice_t body;
     size_t max;              /* of the answer; 0: RM_ANSWER_MAX */
     const vch_signer_t *who; /* signs this question; NULL: as the handle does */
+    bool heavy;              /* much work for a node: it gets more time, and isn't asked again for being slow */
     /* Filled in: */
     vch_buf_t answer; /* rm_free frees it */
     vch_rc rc;

@@ -307,12 +307,13 @@ vch_rc nd_remote_checkpoint(vch_ledger_t *l, vch_text_t *ret, vch_err_t *err)
 
 /* ---- passed on ------------------------------------------------------------------------------------ */
 
-vch_rc nd_remote_json(vch_ledger_t *l, const char *path, bool list, vch_text_t *ret, vch_err_t *err)
+static vch_rc pass_on(vch_ledger_t *l, rm_ask_t a, vch_json_type_t type, vch_text_t *ret, vch_err_t *err)
 {
-    rm_ask_t a;
     VCH_TRY(rm_begin(l, err));
-    vch_rc rc = rm_get(l, &a, path, 0, err);
-    if (rc == VCH_OK) rc = rm_json_check(vch_buf_slice(&a.answer), list ? VCH_JSON_ARRAY : VCH_JSON_OBJECT, err);
+    rm_ask(l, &a, 1);
+    vch_rc rc = a.rc;
+    if (rc != VCH_OK && err) *err = a.err;
+    if (rc == VCH_OK) rc = rm_json_check(vch_buf_slice(&a.answer), type, err);
     if (rc == VCH_OK) rc = take_answer(&a, ret, err);
     rm_free(&a, 1);
     rm_end(l);
@@ -328,7 +329,7 @@ vch_rc nd_remote_query(vch_ledger_t *l, const char *what, const char *of, vch_te
         rm_path_value(&path, of);
     }
     VCH_TRY(rm_path_check(&path, err));
-    return nd_remote_json(l, path.text, true, ret, err);
+    return pass_on(l, (rm_ask_t){.path = path.text}, VCH_JSON_ARRAY, ret, err);
 }
 
 static vch_rc ask_entry(vch_ledger_t *l, uint64_t index, rm_ask_t *told, vch_err_t *err)
@@ -361,12 +362,12 @@ vch_rc nd_remote_trace(vch_ledger_t *l, const char *id, vch_text_t *ret, vch_err
     rm_path_t path = rm_path("/v1/trace?decision=");
     rm_path_value(&path, id);
     VCH_TRY(rm_path_check(&path, err));
-    return nd_remote_json(l, path.text, false, ret, err);
+    return pass_on(l, (rm_ask_t){.path = path.text, .heavy = true}, VCH_JSON_OBJECT, ret, err);
 }
 
 vch_rc nd_remote_affected(vch_ledger_t *l, vch_text_t *ret, vch_err_t *err)
 {
-    return nd_remote_json(l, "/v1/affected", true, ret, err);
+    return pass_on(l, (rm_ask_t){.path = "/v1/affected", .heavy = true}, VCH_JSON_ARRAY, ret, err);
 }
 
 vch_rc nd_remote_find(vch_ledger_t *l, const char *id, uint64_t *ret_index, uint32_t *ret_statement, vch_err_t *err)
@@ -466,7 +467,8 @@ static vch_rc judge_bundle(vch_ledger_t *l, vch_slice_t bundle, vch_err_t *err)
 
 static vch_rc fetch_bundle(vch_ledger_t *l, vch_slice_t question, const char *path, vch_err_t *err)
 {
-    rm_ask_t a = {.path = "/v1/bundle", .type = "application/json", .body = question, .max = VCH_BUNDLE_BYTES_MAX};
+    rm_ask_t a = {
+        .path = "/v1/bundle", .type = "application/json", .body = question, .max = VCH_BUNDLE_BYTES_MAX, .heavy = true};
     VCH_TRY(rm_begin(l, err));
     rm_ask(l, &a, 1);
     vch_rc rc = a.rc;
