@@ -64,6 +64,7 @@ typedef struct {
     char origin[208];
     vch_hash_t network, state_root;
     uint64_t size, height, checkpoint_size;
+    uint64_t committed; /* entries under a checkpoint that met the quorum of witnesses, if one is wanted */
     vch_time_t time; /* of the newest block */
     int rebuilt;     /* derived state was rebuilt on opening */
     int recovered;   /* an unacknowledged sync group was cut off on opening */

@@ -10,45 +10,9 @@
 
 /* ---- this node ----------------------------------------------------------------------- */
 
-/* The published checkpoint counts when the policy's quorum stands under it. */
-static vch_rc judge(vch_slice_t policy, vch_slice_t note, vch_trust_t *trust, vch_note_t *n, uint64_t *ret,
-                    vch_err_t *err)
-{
-    vch_checkpoint_t checkpoint;
-    vch_trust_result_t found;
-    VCH_TRY(vch_trust_get(trust, policy, err));
-    vch_rc rc = vch_note_get(n, note);
-    if (rc == VCH_OK) rc = vch_checkpoint_get(&checkpoint, n->text);
-    if (rc == VCH_OK) rc = vch_trust_judge(trust, n, &checkpoint, &found);
-    if (rc != VCH_OK) return vch_fail(err, VCH_ERR_CORRUPT, "tlog/checkpoint is damaged");
-    *ret = found.quorum && !found.forged ? checkpoint.size : 0;
-    return VCH_OK;
-}
-
-vch_rc api_committed(vch_ledger_t *l, uint64_t *ret, vch_err_t *err)
-{
-    char path[VCH_PATH_MAX];
-    vch_buf_t policy, note;
-    vch_trust_t *trust = vch_alloc(sizeof *trust);
-    vch_note_t *n = vch_alloc(sizeof *n);
-    vch_buf_init(&policy, 1u << 20);
-    vch_buf_init(&note, VCH_NOTE_BYTES_MAX);
-    vch_rc rc = trust && n ? vch_ledger_path(l, path, "trust.policy") : VCH_ERR_MEMORY;
-    if (rc == VCH_OK) rc = vch_read_all(l->port, &policy, path, policy.max, err);
-    if (rc == VCH_OK) rc = vch_checkpoint_into(l, &note, err);
-    if (rc == VCH_OK) rc = judge(vch_buf_slice(&policy), vch_buf_slice(&note), trust, n, ret, err);
-    vch_buf_free(&policy);
-    vch_buf_free(&note);
-    vch_free(trust);
-    vch_free(n);
-    return rc;
-}
-
 vch_rc api_get_info(api_call_t *c)
 {
-    uint64_t committed;
-    VCH_TRY(api_committed(c->l, &committed, &c->err));
-    VCH_TRY(vch_info_into(c->l, committed, c->api->version, &c->res->body, &c->err));
+    VCH_TRY(vch_info_into(c->l, c->api->version, &c->res->body, &c->err));
     api_answer(c, 200, JSON, NULL);
     return VCH_OK;
 }

@@ -32,11 +32,7 @@ static vch_rc too_large(api_call_t *c, vch_rc rc, const char *hint)
 
 vch_rc api_get_entry(api_call_t *c)
 {
-    uint64_t index = api_number(c, "index"), committed;
-    VCH_TRY(api_committed(c->l, &committed, &c->err));
-    VCH_TRY(vch_entry_into(c->l, index, false, &c->res->body, &c->err));
-    c->res->body.n--; /* the closing brace comes again */
-    return json(c, vch_buf_printf(&c->res->body, ",\"committed\":%s}", index < committed ? "true" : "false"));
+    return json(c, vch_entry_into(c->l, api_number(c, "index"), false, &c->res->body, &c->err));
 }
 
 /* What organisations said is for any party; what is about subjects is not. */

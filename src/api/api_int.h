@@ -171,8 +171,6 @@ VCH_MUST_USE vch_rc api_token_check(vch_ledger_t *, vch_slice_t secret, vch_time
 /* ---- answer*.c ---- */
 /* Is this node taking submissions?  err says why not, and names no path. */
 VCH_MUST_USE vch_rc api_check_ready(api_t *, vch_err_t *);
-/* Entries below this are under a checkpoint with its quorum. */
-VCH_MUST_USE vch_rc api_committed(vch_ledger_t *, uint64_t *ret, vch_err_t *);
 /* The body parsed as one JSON object. */
 VCH_MUST_USE vch_rc api_with_json(api_call_t *, vch_rc (*)(api_call_t *, const vch_json_t *));
 #define API_ANSWER(name) VCH_MUST_USE vch_rc name(api_call_t *)

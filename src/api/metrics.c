@@ -3,6 +3,7 @@
  * patterns of routes, statuses and names of results: nothing that came from
  * anybody. */
 #include "api/api_int.h"
+#include "node/witness.h"
 
 /* Upper bounds in microseconds, and as seconds. */
 static const struct {
@@ -93,7 +94,7 @@ static vch_rc put_ledger(api_t *api, vch_buf_t *b)
     VCH_TRY(one(b, "entries", "gauge", "Entries in the log.", f.size));
     VCH_TRY(one(b, "blocks", "gauge", "Blocks closed.", f.height));
     VCH_TRY(one(b, "checkpoint_entries", "gauge", "Entries under the newest signed checkpoint.", f.signed_size));
-    if (api_committed(api->l, &committed, NULL) == VCH_OK)
+    if (vch_ledger_committed(api->l, &committed, NULL) == VCH_OK)
         VCH_TRY(one(b, "committed_entries", "gauge", "Entries under a checkpoint with its quorum of witnesses.",
                     committed));
     VCH_TRY(one(b, "unsequenced_entries", "gauge", "Submissions that wait for their place.", f.waiting));

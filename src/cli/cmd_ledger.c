@@ -42,6 +42,7 @@ vch_rc cli_status(cli_t *cli)
     cj_number(&j, "entries", info.size);
     cj_number(&j, "blocks", info.height);
     cj_number(&j, "checkpoint at", info.checkpoint_size);
+    cj_number(&j, "committed", info.committed);
     cj_time(&j, "newest block", info.time.ms);
     cj_hex(&j, "state root", info.state_root.b, 32);
     cj_bool(&j, "rebuilt", info.rebuilt);

@@ -379,16 +379,19 @@ static vch_rc find_kept(vch_log_t *log, vch_file_t *file, uint64_t size, vch_buf
     return VCH_OK;
 }
 
-static vch_rc walk_kept(vch_log_t *log, vch_file_t *file, uint64_t size, vch_kept_fn fn, void *ctx, vch_err_t *err)
+/* The kept ones from number `first` on, or from the last one back. */
+static vch_rc walk_kept(vch_log_t *log, vch_file_t *file, size_t first, bool back, vch_kept_fn fn, void *ctx,
+                        vch_err_t *err)
 {
     vch_buf_t note;
     bool on = true;
     vch_rc rc = VCH_OK;
     vch_buf_init(&note, VCH_NOTE_MAX);
-    for (size_t i = kept_from(log, size); on && rc == VCH_OK && i < log->kept_n; i++) {
+    for (size_t i = first; on && rc == VCH_OK && i < log->kept_n; i++) {
+        const vch_kept_t *k = &log->kept[back ? log->kept_n - 1 - i : i];
         vch_buf_clear(&note);
-        rc = kept_read(log, file, &log->kept[i], &note, err);
-        if (rc == VCH_OK) on = fn(ctx, log->kept[i].size, vch_buf_slice(&note));
+        rc = kept_read(log, file, k, &note, err);
+        if (rc == VCH_OK) on = fn(ctx, k->size, vch_buf_slice(&note));
     }
     vch_buf_free(&note);
     return rc;
@@ -429,7 +432,25 @@ vch_rc vch_log_cosigned_each(vch_log_t *log, uint64_t size, vch_kept_fn fn, void
 {
     vch_file_t *file = NULL;
     VCH_TRY(kept_open(log, &file, err));
-    vch_rc rc = walk_kept(log, file, size, fn, ctx, err);
+    vch_rc rc = walk_kept(log, file, kept_from(log, size), false, fn, ctx, err);
     kept_close(log, file);
     return rc;
+}
+
+vch_rc vch_log_cosigned_back(vch_log_t *log, vch_kept_fn fn, void *ctx, vch_err_t *err)
+{
+    vch_file_t *file = NULL;
+    VCH_TRY(kept_open(log, &file, err));
+    vch_rc rc = walk_kept(log, file, 0, true, fn, ctx, err);
+    kept_close(log, file);
+    return rc;
+}
+
+vch_rc vch_log_cosigned_mark(vch_log_t *log, uint64_t *ret, vch_err_t *err)
+{
+    vch_file_t *file = NULL;
+    VCH_TRY(kept_open(log, &file, err));
+    *ret = log->kept_end;
+    kept_close(log, file);
+    return VCH_OK;
 }

@@ -114,6 +114,10 @@ VCH_MUST_USE vch_rc vch_log_cosigned(vch_log_t *, uint64_t size, vch_buf_t *ret_
  * until fn returns false.  fn must not call the log. */
 typedef bool (*vch_kept_fn)(void *ctx, uint64_t size, vch_slice_t note);
 VCH_MUST_USE vch_rc vch_log_cosigned_each(vch_log_t *, uint64_t size, vch_kept_fn fn, void *ctx, vch_err_t *);
+/* The other way round, from the largest size down. */
+VCH_MUST_USE vch_rc vch_log_cosigned_back(vch_log_t *, vch_kept_fn fn, void *ctx, vch_err_t *);
+/* Changes whenever something is kept. */
+VCH_MUST_USE vch_rc vch_log_cosigned_mark(vch_log_t *, uint64_t *ret, vch_err_t *);
 
 /* Read everything again: every segment byte (also the zeros), head slots,
  * cosigned, and each tile against the entries.  Damage in the truth is

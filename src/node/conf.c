@@ -32,6 +32,10 @@ const char nd_conf_default[] = "# Settings of this ledger; an unknown key is an 
                                "workers = 2\n"
                                "promise_s = 60\n"
                                "\n"
+                               "[witness]\n"
+                               "policy = trust.policy\n"
+                               "timeout_ms = 3000\n"
+                               "\n"
                                "[clock]\n"
                                "max_step_s = 60\n";
 
@@ -78,6 +82,7 @@ static const number_t numbers[] = {
     {"serve", "queue", 1, 1000000, 1, offsetof(vch_inside_t, serve.queue), true},
     {"serve", "workers", 1, 64, 1, offsetof(vch_inside_t, serve.workers), true},
     {"serve", "promise_s", 1, 86400, 1000, offsetof(vch_inside_t, serve.promise_ms), true},
+    {"witness", "timeout_ms", 100, 600000, 1, offsetof(vch_inside_t, witness_timeout_ms), true},
     {"clock", "max_step_s", 1, 31536000, 1000, offsetof(vch_ledger_t, max_step_ms), false},
 };
 
@@ -149,6 +154,10 @@ static vch_rc take_setting(const parser_t *p, vch_slice_t key, vch_slice_t value
             return take_number(p, &numbers[i], key, value);
     if (is(p->section, "ledger") && is(key, "read")) return take_read(p, key, value);
     if (is(p->section, "serve")) return take_serve(p, key, value);
+    if (is(p->section, "witness") && is(key, "policy")) {
+        if (value.n == 0) return bad_value(p, key, value, "a file");
+        return take_text(p, p->l->in->witness_policy, sizeof p->l->in->witness_policy, key, value);
+    }
     if (is(p->section, "identity") && is(key, "default"))
         return take_text(p, p->l->identity_default, sizeof p->l->identity_default, key, value);
     if (is(p->section, "identity") && is(key, "keys")) return take_keys(p, key, value);
@@ -162,7 +171,8 @@ static vch_rc take_section(parser_t *p, vch_slice_t line)
     if (name.n == 0 || name.p[name.n - 1] != ']')
         return vch_fail(p->err, VCH_ERR_FORMAT, "vouch.conf, line %zu: a section ends in ]", p->line);
     name.n--;
-    if (!is(name, "ledger") && !is(name, "identity") && !is(name, "serve") && !is(name, "clock"))
+    if (!is(name, "ledger") && !is(name, "identity") && !is(name, "serve") && !is(name, "witness") &&
+        !is(name, "clock"))
         return vch_fail(p->err, VCH_ERR_FORMAT, "vouch.conf, line %zu: unknown section [%.*s]", p->line, SHOW(name));
     p->section = name;
     return VCH_OK;

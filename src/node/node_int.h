@@ -4,6 +4,7 @@
 #ifndef VCH_NODE_INT_H
 #define VCH_NODE_INT_H
 
+#include "entry/note.h"
 #include "node/node.h"
 
 #define ND_RECORDS_MAX 65536u          /* leaves of one sync group */
@@ -56,6 +57,24 @@ typedef struct {
 
 typedef struct nd_signatures nd_signatures_t;
 
+/* What is known of the witnesses (gather.c). */
+typedef struct {
+    uint8_t key[32];
+    uint64_t old;  /* what it cosigned last, as far as is known */
+    uint64_t seen; /* the largest size under its own signature */
+} nd_witness_t;
+
+typedef struct {
+    pthread_mutex_t mutex; /* one gathering at a time; before the ledger's */
+    nd_witness_t *one;
+    size_t n;
+    uint64_t partial_boot; /* when a note without the quorum was kept last */
+    /* what vch_ledger_committed found, and when that still holds */
+    bool known;
+    vch_hash_t policy;
+    uint64_t mark, signed_size, committed;
+} nd_witnesses_t;
+
 struct vch_inside {
     pthread_mutex_t queue_mutex;
     pthread_cond_t queue_moved;
@@ -69,6 +88,9 @@ struct vch_inside {
     char keys[VCH_PATH_MAX];
     uint64_t segment_bytes;
     vch_serve_settings_t serve;
+    char witness_policy[512]; /* a path from the ledger's directory */
+    uint64_t witness_timeout_ms;
+    nd_witnesses_t witnesses;
     nd_objects_t objects;
     nd_signatures_t *signatures;
 };
@@ -110,6 +132,12 @@ vch_rc nd_checkpoint(vch_ledger_t *, vch_buf_t *ret_note, vch_err_t *); /* insid
 vch_rc nd_checkpoint_text(vch_buf_t *ret, vch_log_t *, const char *origin, const vch_signer_t *, uint64_t size,
                           vch_err_t *);
 uint64_t nd_now(vch_ledger_t *);
+
+/* ---- witnesses (gather.c, cosigned.c), with the mutex held ---- */
+/* The policy of [witness]; `text` holds what it borrows. */
+vch_rc nd_witness_policy(vch_ledger_t *, vch_trust_t *ret, vch_buf_t *text, vch_err_t *);
+/* Entries below this are under a checkpoint that met the quorum. */
+vch_rc nd_committed(vch_ledger_t *, uint64_t *ret, vch_err_t *);
 
 /* ---- the clocks (clock.c) ---- */
 void nd_clock_start(vch_ledger_t *);                /* at opening, under the writer lock */

@@ -113,6 +113,7 @@ static void inside_init(vch_inside_t *in)
     pthread_mutex_init(&in->queue_mutex, NULL);
     pthread_cond_init(&in->queue_moved, NULL);
     pthread_mutex_init(&in->objects.mutex, NULL);
+    pthread_mutex_init(&in->witnesses.mutex, NULL);
     memcpy(in->keys, "keys", 5);
 }
 
@@ -165,6 +166,8 @@ void nd_ledger_free(vch_ledger_t *l)
     vch_file_close(l->port, l->lock_file);
     nd_objects_free(l);
     nd_signatures_free(l->in->signatures);
+    vch_free(l->in->witnesses.one);
+    pthread_mutex_destroy(&l->in->witnesses.mutex);
     pthread_mutex_destroy(&l->in->objects.mutex);
     pthread_cond_destroy(&l->in->queue_moved);
     pthread_mutex_destroy(&l->in->queue_mutex);

@@ -587,6 +587,9 @@ static vch_rc show_entry(query_t *q, uint64_t index)
     VCH_TRY(put_uint(q, "height", q->entry.height));
     VCH_TRY(vch_buf_u8(q->b, ','));
     VCH_TRY(nd_put_time(q->b, "time", q->entry.time));
+    uint64_t committed = 0;
+    if (nd_committed(q->l, &committed, NULL) != VCH_OK) committed = 0; /* no readable policy: nobody is believed */
+    VCH_TRY(put_bool(q, "committed", index < committed));
     if (kind == VCH_KIND_STATE_COMMIT)
         VCH_TRY(show_commit(q));
     else if (kind == VCH_KIND_OUTCOME)

@@ -29,7 +29,7 @@ VCH_MUST_USE vch_rc vch_receipt_into(const vch_receipt_t *, vch_slice_t promise,
 /* "name":"ISO-8601","name ms":N */
 VCH_MUST_USE vch_rc vch_time_into(const char *name, vch_time_t, vch_buf_t *ret);
 /* {"origin","network","version","size","height","checkpoint size","committed","time","log key"}. */
-VCH_MUST_USE vch_rc vch_info_into(vch_ledger_t *, uint64_t committed, const char *version, vch_buf_t *ret, vch_err_t *);
+VCH_MUST_USE vch_rc vch_info_into(vch_ledger_t *, const char *version, vch_buf_t *ret, vch_err_t *);
 
 /* ---- who somebody is --------------------------------------------------------- */
 

@@ -294,8 +294,7 @@ vch_rc vch_ledger_now(vch_ledger_t *l, vch_time_t *ret, vch_err_t *err)
     return VCH_OK;
 }
 
-static vch_rc put_info(vch_ledger_t *l, const vch_ledger_info_t *info, uint64_t committed, const char *version,
-                       vch_buf_t *b)
+static vch_rc put_info(vch_ledger_t *l, const vch_ledger_info_t *info, const char *version, vch_buf_t *b)
 {
     VCH_TRY(vch_buf_printf(b, "{\"origin\":"));
     VCH_TRY(vch_json_put_string(b, vch_str(info->origin)));
@@ -305,18 +304,18 @@ static vch_rc put_info(vch_ledger_t *l, const vch_ledger_info_t *info, uint64_t 
     VCH_TRY(vch_json_put_string(b, vch_str(version)));
     VCH_TRY(vch_buf_printf(b, ",\"size\":%llu,\"height\":%llu,\"checkpoint size\":%llu,\"committed\":%llu,",
                            (unsigned long long)info->size, (unsigned long long)info->height,
-                           (unsigned long long)info->checkpoint_size, (unsigned long long)committed));
+                           (unsigned long long)info->checkpoint_size, (unsigned long long)info->committed));
     VCH_TRY(nd_put_time(b, "time", info->time));
     VCH_TRY(vch_buf_printf(b, ",\"log key\":\""));
     VCH_TRY(vch_log_vkey_into(l, b, NULL));
     return vch_buf_printf(b, "\"}");
 }
 
-vch_rc vch_info_into(vch_ledger_t *l, uint64_t committed, const char *version, vch_buf_t *ret, vch_err_t *err)
+vch_rc vch_info_into(vch_ledger_t *l, const char *version, vch_buf_t *ret, vch_err_t *err)
 {
     vch_ledger_info_t info;
     VCH_TRY(vch_ledger_info(l, &info, err));
-    return nd_told(put_info(l, &info, committed, version, ret), err);
+    return nd_told(put_info(l, &info, version, ret), err);
 }
 
 vch_rc vch_ledger_reload(vch_ledger_t *l, vch_err_t *err)
@@ -331,6 +330,8 @@ vch_rc vch_ledger_reload(vch_ledger_t *l, vch_err_t *err)
     l->max_step_ms = fresh->max_step_ms;
     l->read = fresh->read;
     l->in->serve = fresh->in->serve;
+    memcpy(l->in->witness_policy, fresh->in->witness_policy, sizeof l->in->witness_policy);
+    l->in->witness_timeout_ms = fresh->in->witness_timeout_ms;
     pthread_mutex_unlock(&l->mutex);
     nd_ledger_free(fresh);
     return VCH_OK;
