@@ -2,6 +2,7 @@
 # A thin front: meson and the scripts under tools/ do the work.
 .PHONY: help demo test check format bench soak fuzz build install clean
 PREFIX ?= /usr/local
+LIBDIR ?= lib
 
 help:
 	@echo "make demo     build and walk through the whole story on this machine (start here)"
@@ -49,8 +50,9 @@ build:
 	@tools/build.sh
 
 install:
-	@PREFIX="$(PREFIX)" tools/build.sh apps
+	@PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" tools/build.sh apps
 	@meson install -C build --no-rebuild --quiet
+	@if [ "$$(id -u)" = 0 ]; then chown -R --reference=Makefile build; [ -n "$(DESTDIR)" ] || ldconfig; fi
 
 clean:
 	@rm -rf build build-clang build-asan build-tsan build-fuzz demo-ledger

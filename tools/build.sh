@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # tools/build.sh [apps]: the gcc release build in build/; with "apps" only the
 # programs and libraries that get installed, not the tests.  PREFIX, when set,
-# is where they are installed to.
+# is where they are installed to, LIBDIR (lib) the libraries' folder below it:
+# what meson would pick on a bare Debian, lib64, is where nothing looks for them.
 set -eu
 cd "$(dirname "$0")/.."
 tools/setup.sh build
 if [ ! -f build/build.ninja ]; then
     rm -rf build
     log=$(mktemp)
-    CC=gcc meson setup build --prefix="${PREFIX:-/usr/local}" >"$log" 2>&1 || {
+    CC=gcc meson setup build >"$log" 2>&1 || {
         cat "$log" >&2
         rm -f "$log"
         echo "build: meson could not configure (above)" >&2
@@ -17,8 +18,9 @@ if [ ! -f build/build.ninja ]; then
     }
     rm -f "$log"
 fi
-if [ -n "${PREFIX:-}" ] && ! meson introspect build --buildoptions | grep -q "\"value\": \"$PREFIX\""; then
-    meson configure build --prefix="$PREFIX" >/dev/null
+if [ -n "${PREFIX:-}" ] && [ "$(cat build/place 2>/dev/null)" != "$PREFIX ${LIBDIR:-lib}" ]; then
+    meson configure build --prefix="$PREFIX" --libdir="${LIBDIR:-lib}" >/dev/null
+    echo "$PREFIX ${LIBDIR:-lib}" >build/place
 fi
 # On a terminal ninja shows how far it is.
 quiet=--quiet
