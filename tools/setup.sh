@@ -58,6 +58,15 @@ if [ -n "$missing" ]; then
     fi
 fi
 
+# A checkout that was moved or copied: what meson made elsewhere is of no use here.
+for folder in $(python3 -c 'import glob, json, os
+for path in glob.glob("build*/meson-info/meson-info.json"):
+    if json.load(open(path))["directories"]["source"] != os.path.realpath("."):
+        print(path.split("/")[0])'); do
+    echo "setup: $folder/ was made for another place than this and is made anew"
+    rm -rf "$folder"
+done
+
 # The libraries of another machine, for its byte order: fetched and unpacked
 # into the build folder with a package index of their own, so that this
 # system's packages and architectures stay as they are.
