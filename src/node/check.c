@@ -404,7 +404,8 @@ static void setting_differs(void *ctx, const char *path, vch_rc how)
               : "changed since vouch wrote or accepted it; if you edited it yourself: vouch config accept");
 }
 
-/* A copy may do without; BACKUP vouches for a backup's own files. */
+/* A ledger of an earlier version has no list until somebody writes to it;
+ * BACKUP vouches for a backup's own files. */
 static vch_rc check_settings_sums(check_t *c)
 {
     char path[VCH_PATH_MAX];
@@ -414,10 +415,7 @@ static vch_rc check_settings_sums(check_t *c)
     if (c->port->disk->stat(c->port, path, &st) == VCH_OK) return VCH_OK;
     vch_rc rc = nd_sums_check(c->port, c->dir, ND_SUMS, setting_differs, c, &why);
     if (is_ours(rc)) return stopped(c, rc, &why);
-    if (rc == VCH_ERR_NOT_FOUND && !is_copy(c))
-        found_derived(c, ND_SUMS, "no checksums of the settings are kept; vouch config accept makes them",
-                      c->repair && nd_settings_keep(c->port, c->dir, NULL) == VCH_OK);
-    else if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND)
+    if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND)
         found_derived(c, ND_SUMS, "it is damaged; look at vouch.conf and trust.policy, then: vouch config accept",
                       false);
     return VCH_OK;

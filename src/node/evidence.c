@@ -5,7 +5,8 @@
 #include "node/node_int.h"
 
 #define AT(x) (unsigned long long)(x)
-#define ARENA_BYTES ((size_t)VCH_BUNDLE_BYTES_MAX + (16u << 20))
+#define ARENA_ENOUGH ((size_t)VCH_BUNDLE_BYTES_MAX + (16u << 20)) /* for any bundle */
+#define ARENA_USUAL(bundle_n) ((1u << 20) + 8 * (bundle_n))
 
 /* ---- the ledger, ready for proofs ---------------------------------------------------- */
 
@@ -172,18 +173,26 @@ vch_rc vch_bundle_build(vch_ledger_t *l, const char *what, const char *id, vch_b
 
 /* ---- out ---------------------------------------------------------------------------------- */
 
+static vch_rc judge_in(size_t arena_n, vch_slice_t bundle, vch_slice_t trust, vch_report_t *ret, vch_err_t *err)
+{
+    void *arena = vch_resize(NULL, arena_n); /* the verifier clears what it takes */
+    if (!arena) return vch_fail(err, VCH_ERR_MEMORY, "out of memory for the verification");
+    vch_rc rc = vch_bundle_verify(ret, bundle.p, bundle.n, (const char *)trust.p, trust.n, NULL, arena, arena_n, err);
+    vch_free(arena);
+    return rc;
+}
+
 vch_rc ev_judge(vch_ledger_t *l, vch_slice_t bundle, vch_report_t *ret, vch_err_t *err)
 {
     char path[VCH_PATH_MAX];
     vch_buf_t trust;
+    size_t usual = vch_min(ARENA_USUAL(bundle.n), ARENA_ENOUGH);
     VCH_TRY(vch_ledger_path(l, path, "trust.policy"));
     vch_buf_init(&trust, 1u << 20);
     vch_rc rc = vch_read_all(l->port, &trust, path, 1u << 20, err);
-    void *arena = rc == VCH_OK ? vch_resize(NULL, ARENA_BYTES) : NULL; /* only what is used is ever touched */
-    if (rc == VCH_OK && !arena) rc = vch_fail(err, VCH_ERR_MEMORY, "out of memory for the verification");
-    if (rc == VCH_OK)
-        rc = vch_bundle_verify(ret, bundle.p, bundle.n, (const char *)trust.p, trust.n, NULL, arena, ARENA_BYTES, err);
-    vch_free(arena);
+    if (rc == VCH_OK) rc = judge_in(usual, bundle, vch_buf_slice(&trust), ret, err);
+    if (rc == VCH_OK && ret->code == VCH_V_I_MEMORY && usual < ARENA_ENOUGH)
+        rc = judge_in(ARENA_ENOUGH, bundle, vch_buf_slice(&trust), ret, err);
     vch_buf_free(&trust);
     return rc;
 }

@@ -549,6 +549,16 @@ static vch_rc load_log_key(vch_ledger_t *l)
     return VCH_OK;
 }
 
+/* What an earlier version made has no list of its settings yet.  It is no
+ * failure if it can't be written: the next one to open tries again. */
+static void keep_settings(vch_ledger_t *l)
+{
+    char path[VCH_PATH_MAX];
+    vch_stat_t st;
+    if (l->flags & VCH_LEDGER_READ_ONLY || vch_ledger_path(l, path, ND_SUMS) != VCH_OK) return;
+    if (l->port->disk->stat(l->port, path, &st) == VCH_ERR_NOT_FOUND) (void)nd_settings_keep(l->port, l->dir, NULL);
+}
+
 /* ---- opening ----------------------------------------------------------------------------------------------- */
 
 static vch_rc open_lock(vch_ledger_t *l, vch_err_t *err)
@@ -601,6 +611,7 @@ static vch_rc open_steps(vch_ledger_t *l, vch_err_t *err)
     VCH_TRY(nd_origin(l->port, l->dir, l->state, l->origin, err));
     VCH_TRY(read_marks(l, err));
     VCH_TRY(load_log_key(l));
+    keep_settings(l);
     start_clock(l);
     return VCH_OK;
 }

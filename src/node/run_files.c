@@ -209,7 +209,7 @@ static vch_rc take_file(run_t *r, const char *name, const char *path)
     run_output_t *o = &r->output[r->outputs];
     if (strlen(name) >= sizeof o->name || !vch_utf8_valid(vch_str(name)))
         return vch_fail(r->err, VCH_ERR_LIMIT, "an output's name is too long or not UTF-8: %.100s", name);
-    snprintf(o->name, sizeof o->name, "%s", name);
+    memcpy(o->name, name, strlen(name) + 1);
     if (!fits_a_line(name))
         return vch_fail(r->err, VCH_ERR_FORMAT, "an output's name holds control characters: %.100s", name);
     VCH_TRY(hash_file(r->l->port, path, true, &o->digest, &o->size, r->err));

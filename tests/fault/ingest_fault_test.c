@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rows and consents of owners: one disk call fails, or one allocation is
- * refused, wherever that may be. */
+/* Keys and wallets, rows, consents of owners: one disk call fails, or one
+ * allocation is refused, wherever that may be. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -9,6 +9,46 @@
 
 #define FH_WITH_RUNS
 #include "fault_help.h"
+
+/* ---- keys ---------------------------------------------------------------------- */
+
+#define NEW_KEY FH_DIR "/keys/other.pem"
+#define NEW_WALLET FH_DIR "/keys/own.wallet"
+
+static vch_rc new_key(fh_t *w) { return vch_identity_new(w->l, "other", NULL, NULL, &w->err); }
+static bool has_key(fh_t *w) { return fh_there(w, NEW_KEY); }
+
+static void it_loads(fh_t *w)
+{
+    vch_signer_t *s = NULL;
+    FH_OK(w, vch_identity_load(w->l, "other", NULL, &s, &w->err));
+    vch_signer_free(s);
+}
+
+static void key(void **state)
+{
+    (void)state;
+    static const fh_step_t step = {"id new", FH_EMPTY, new_key, it_loads, has_key};
+    fh_each(&step, FH_TRIES);
+}
+
+static vch_rc new_wallet(fh_t *w) { return vch__wallet_new_on(w->port, NEW_WALLET, 2, 1, NULL, &w->err); }
+static bool has_wallet(fh_t *w) { return fh_there(w, NEW_WALLET); }
+
+static void it_opens(fh_t *w)
+{
+    vch_wallet_t *wallet = NULL;
+    FH_OK(w, vch__wallet_open_on(&wallet, w->port, NEW_WALLET, NULL, &w->err));
+    assert_int_equal(vch_wallet_owners(wallet), 2);
+    vch_wallet_free(wallet);
+}
+
+static void wallet(void **state)
+{
+    (void)state;
+    static const fh_step_t step = {"wallet new", FH_EMPTY, new_wallet, it_opens, has_wallet};
+    fh_each(&step, FH_TRIES);
+}
 
 /* ---- datasets ------------------------------------------------------------------ */
 
@@ -65,7 +105,18 @@ static void next_rows(void **state)
 
 /* ---- consents -------------------------------------------------------------------- */
 
-static vch_rc give(fh_t *w) { return fh_give(w, 0, 8); }
+/* Opens the wallet anew, so that this may fail too. */
+static vch_rc give(fh_t *w)
+{
+    vch_wallet_t *was = w->wallet, *again = NULL;
+    vch_rc rc = vch__wallet_open_on(&again, w->port, "/wallet", NULL, &w->err);
+    if (rc != VCH_OK) return rc;
+    w->wallet = again;
+    rc = fh_give(w, 0, 8);
+    w->wallet = was;
+    vch_wallet_free(again);
+    return rc;
+}
 
 static void eight_agree(fh_t *w)
 {
@@ -122,8 +173,14 @@ static void paper_is_recorded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(create),      cmocka_unit_test(first_rows),      cmocka_unit_test(next_rows),
-        cmocka_unit_test(owners_give), cmocka_unit_test(owners_withdraw), cmocka_unit_test(paper_is_recorded),
+        cmocka_unit_test(key),
+        cmocka_unit_test(wallet),
+        cmocka_unit_test(create),
+        cmocka_unit_test(first_rows),
+        cmocka_unit_test(next_rows),
+        cmocka_unit_test(owners_give),
+        cmocka_unit_test(owners_withdraw),
+        cmocka_unit_test(paper_is_recorded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

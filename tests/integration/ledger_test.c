@@ -1036,7 +1036,6 @@ static void no_finding(box_t *b)
 static void edited_settings_are_named_until_accepted(void **state)
 {
     box_t *b = *state;
-    uint64_t findings;
     box_close(b);
     no_finding(b);
     lh_run("echo '# mine' >> %s/vouch.conf", b->dir);
@@ -1065,11 +1064,11 @@ static void edited_settings_are_named_until_accepted(void **state)
     /* The list itself: damaged, lost, made again. */
     flip_file(b->dir, "SUMS", 40);
     one_finding(b, "SUMS", 1, "damaged");
-    lh_run("rm %s/SUMS", b->dir);
-    one_finding(b, "SUMS", 1, "config accept");
-    LH_OK(vch_ledger_check(b->dir, 0, 1, NULL, NULL, &findings, &lh_err));
+    lh_run("rm %s/SUMS", b->dir); /* as an earlier version made it: whoever writes makes one */
     no_finding(b);
     box_open(b, 0);
+    lh_run("echo '# mine' >> %s/vouch.conf", b->dir);
+    one_finding(b, "vouch.conf", 0, "vouch config accept");
 }
 
 /* A damaged key file says so, and not that the passphrase is wrong. */

@@ -448,6 +448,10 @@ static void outputs_are_kept(void **state)
     assert_int_equal(run_with(w, w->key, grant, 0, FOLDERS("1 2 3 4 5 6 7 8 9") TRAIN, &r), VCH_ERR_LIMIT);
     assert_int_equal(run_with(w, w->key, grant, 0, TRAIN "; echo '[' > \"$VOUCH_OUT/metrics.json\"", &r),
                      VCH_ERR_FORMAT);
+    /* a name that breaks lines */
+    assert_int_equal(run_with(w, w->key, grant, 0, TRAIN "; echo x > \"$VOUCH_OUT/$(printf 'a\\nb')\"", &r),
+                     VCH_ERR_FORMAT);
+    assert_non_null(strstr(w->err.text, "control characters"));
     OK(vch_query(w->l, "models", NULL, &json, &w->err));
     assert_null(strstr(strstr(json.p, "\"digest\"") + 1, "\"digest\""));
     vch_text_free(&json);
@@ -487,6 +491,72 @@ static void a_folder_of_ones_own(void **state)
     assert_int_equal(count_lines(path), 3);
     snprintf(path, sizeof path, "%s/in/train.csv", work);
     assert_int_equal(access(path, F_OK), -1);
+}
+
+/* ---- what a run left, seen by the check ---- */
+
+static char named[400];
+static void note_named(void *ctx, const vch_finding_t *f)
+{
+    (void)ctx;
+    snprintf(named, sizeof named, "%s: %s", f->file, f->text);
+}
+
+static void nothing_is_wrong(world_t *w)
+{
+    uint64_t findings = 1;
+    *named = 0;
+    OK(vch_ledger_check(w->ledger, 0, 0, note_named, NULL, &findings, &w->err));
+    if (findings) fail_msg("%s", named);
+}
+
+/* A changed file is named; one that somebody removed is not missed. */
+static void is_watched(world_t *w, const char *path)
+{
+    char saved[8192];
+    uint64_t findings;
+    nothing_is_wrong(w);
+    snprintf(saved, sizeof saved, "%s", contents(path));
+    assert_int_not_equal(*saved, 0);
+    saved[0] ^= 1;
+    write_text(path, saved);
+    assert_int_equal(vch_ledger_check(w->ledger, 0, 0, note_named, NULL, &findings, &w->err), VCH_ERR_CORRUPT);
+    named[strcspn(named, ":")] = 0;
+    if (!strstr(path, named)) fail_msg("%s is named instead of %s", named, path);
+    saved[0] ^= 1;
+    write_text(path, saved);
+    nothing_is_wrong(w);
+    assert_int_equal(remove(path), 0);
+    nothing_is_wrong(w);
+    write_text(path, saved);
+}
+
+static void what_a_run_left_is_watched(void **state)
+{
+    world_t *w = *state;
+    char grant[65], path[1300], work[100];
+    vch_run_result_t r, again;
+    ask(w, grant, GIVEN);
+    OK(run_with(w, w->key, grant, 4, TRAIN, &r));
+    is_watched(w, r.holdout_path);
+    snprintf(path, sizeof path, "%s/model.txt", r.out_dir);
+    is_watched(w, path);
+    snprintf(path, sizeof path, "%s/metrics.json", r.out_dir);
+    is_watched(w, path);
+    /* The same model once more: what this run left stays with it. */
+    OK(run_with(w, w->key, grant, 4, TRAIN, &again));
+    assert_non_null(strstr(again.out_dir, "/runs/"));
+    snprintf(path, sizeof path, "%s/model.txt", again.out_dir);
+    is_watched(w, path);
+    /* A folder elsewhere is nobody's but its owner's; the copy of the model is watched. */
+    const char *grants[] = {grant}, *argv[] = {"/bin/sh", "-c", "echo other > \"$VOUCH_OUT/model.txt\"", NULL};
+    snprintf(work, sizeof work, "%s/work", w->dir);
+    vch_run_spec_t spec = {.grant = grants, .grants = 1, .name = "m", .work_dir = work, .argv = argv, .holdout = 2};
+    OK(vch_run_exec(w->l, w->key, &spec, &r, &w->err));
+    snprintf(path, sizeof path, "%s/model.txt", r.out_dir);
+    is_watched(w, path);
+    write_text(r.holdout_path, "mine\n");
+    nothing_is_wrong(w);
 }
 
 static void a_failed_command_leaves_no_model(void **state)
@@ -859,6 +929,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_script_is_another_code, set_up, tear_down),
         cmocka_unit_test_setup_teardown(outputs_are_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_folder_of_ones_own, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_a_run_left_is_watched, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failed_command_leaves_no_model, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_changed_row_is_refused_and_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_withdrawal_bites, set_up, tear_down),
