@@ -341,8 +341,10 @@ static vch_rc refresh(vch_log_t *log, vch_err_t *err)
         vch_seg_t *seg = vch_log_tail(log);
         vch_rc rc = log->port->disk->read(log->port, seg->file, &got, magic, sizeof magic, seg->end);
         if (rc != VCH_OK) return vch_fail(err, rc, "reading a segment: %s", vch_rc_text(rc));
-        /* Zeros, as nearly always, end here: one small read. */
-        if (got && memcmp(magic, "\0\0\0\0", got) != 0) VCH_TRY(take_tail(log, &taken, err));
+        /* Zeros, as nearly always, end here: one small read.  Whoever begins
+         * the next segment cuts them off first. */
+        if (got && memcmp(magic, "\0\0\0\0", got) == 0) return VCH_OK;
+        if (got) VCH_TRY(take_tail(log, &taken, err));
         /* What another process wrote counts only once it is durable. */
         if (taken && !log->options.read_only && (rc = log->port->disk->sync(log->port, seg->file)) != VCH_OK) {
             log->poisoned = true;
@@ -448,10 +450,12 @@ static vch_rc roll(vch_log_t *log, vch_err_t *err)
     vch_seg_t *old = vch_log_tail(log);
     uint64_t first = old->first + old->count, filled = VCH_SEG_HEADER;
     VCH_TRY(vch_seg_path(path, log->dir, first, err));
-    (void)log->port->disk->truncate(log->port, old->file, old->end); /* zeros may stay */
+    /* Zeros behind its end tell other handles that there is no next one. */
+    vch_rc rc = log->port->disk->truncate(log->port, old->file, old->end);
+    if (rc != VCH_OK) return vch_fail(err, rc, "cutting off the zeros of a segment: %s", vch_rc_text(rc));
     log->filled = old->end;
     vch_seg_header_put(header, first, &log->network);
-    vch_rc rc = begin_filled(log, path, header, &file, &filled);
+    rc = begin_filled(log, path, header, &file, &filled);
     /* If the new file is there after a failure, appending to the old one would
      * leave entries behind the new one's first. */
     if (rc != VCH_OK && log->port->disk->stat(log->port, path, &st) == VCH_ERR_NOT_FOUND)

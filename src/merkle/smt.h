@@ -30,6 +30,11 @@ typedef struct {
      * when there is none. */
     vch_rc (*load)(void *ctx, const vch_smt_page_id_t *, vch_slice_t *ret);
     vch_rc (*save)(void *ctx, const vch_smt_page_id_t *, vch_slice_t page);
+    /* May both be NULL.  `verified`: the page last loaded leads to the root, and
+     * whoever keeps its bytes in memory may then say so to `known`, as of those
+     * that were saved; vch_smt_check doesn't hash a known page again. */
+    bool (*known)(void *ctx, const vch_smt_page_id_t *);
+    void (*verified)(void *ctx, const vch_smt_page_id_t *);
 } vch_smt_io_t;
 
 typedef struct {
@@ -55,7 +60,7 @@ VCH_MUST_USE vch_rc vch_smt_update(const vch_smt_io_t *, vch_hash_t *root, vch_s
  * path where the value hash is all zero.  Each page on the way is loaded and
  * hashed once, however many leaves lie under it.  ERR_COMMITMENT when the tree
  * says otherwise, ERR_CORRUPT when a page does not match the root.  Saves
- * nothing; `scratch` as above. */
+ * nothing; `scratch` as above, and not needed for a single leaf. */
 VCH_MUST_USE vch_rc vch_smt_check(const vch_smt_io_t *, const vch_hash_t *root, vch_smt_leaf_t *said, size_t n,
                                   vch_arena_t *scratch);
 

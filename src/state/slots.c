@@ -71,21 +71,24 @@ static void forget(vch_state_t *s, slot_t *slot)
     vch_free(slot);
 }
 
+static vch_rc tree_says(vch_rc rc, vch_err_t *err)
+{
+    if (rc == VCH_OK) return rc;
+    if (rc == VCH_ERR_COMMITMENT) return vch_fail(err, VCH_ERR_CORRUPT, "a state value does not match the state tree");
+    return vch_fail(err, rc, "state tree: a page can't be used: %s", vch_rc_text(rc));
+}
+
 /* The index is derived and may be damaged: what it says of a state value must
  * be what the state tree says, also when it says "nothing". */
 static vch_rc check_loaded(vch_state_t *s, const slot_t *slot, vch_err_t *err)
 {
     if (slot->key[0] != 'S') return VCH_OK;
-    vch_hash_t path, value_hash;
-    vch_smt_proof_t *proof = s->proof;
+    vch_smt_leaf_t said = {0};
+    vch_sha256(&said.path, slot->key + 1, slot->key_n - 1u);
+    if (slot->there) vch_sha256(&said.value_hash, slot->value, slot->n);
     vch_smt_io_t io = st_smt_io(s);
-    vch_sha256(&path, slot->key + 1, slot->key_n - 1u);
-    vch_rc rc = vch_smt_prove(&io, &s->info.root, &path, proof);
-    if (rc != VCH_OK) return vch_fail(err, rc, "state tree: a page can't be used: %s", vch_rc_text(rc));
-    bool member = proof->end == VCH_SMT_MEMBER;
-    if (slot->there) vch_sha256(&value_hash, slot->value, slot->n);
-    if (member == slot->there && (!member || vch_hash_eq(&value_hash, &proof->leaf.value_hash))) return VCH_OK;
-    return vch_fail(err, VCH_ERR_CORRUPT, "state value '%c' does not match the state tree", slot->key[1]);
+    vch_rc rc = tree_says(vch_smt_check(&io, &s->info.root, &said, 1, NULL), err);
+    return rc == VCH_OK ? rc : vch_context(err, rc, "kind '%c'", slot->key[1]);
 }
 
 static vch_rc read_slot(vch_state_t *s, slot_t *slot, vch_err_t *err)
@@ -165,10 +168,7 @@ static vch_rc fetch_check(fetch_t *f, vch_err_t *err)
     for (size_t i = 0; i < f->n; i++)
         if (!f->slot[i]->there) leaf[i].value_hash = (vch_hash_t){{0}};
     vch_smt_io_t io = st_smt_io(f->s);
-    vch_rc rc = vch_smt_check(&io, &f->s->info.root, leaf, f->n, &f->arena);
-    if (rc == VCH_OK) return rc;
-    if (rc == VCH_ERR_COMMITMENT) return vch_fail(err, VCH_ERR_CORRUPT, "a state value does not match the state tree");
-    return vch_fail(err, rc, "state tree: a page can't be used: %s", vch_rc_text(rc));
+    return tree_says(vch_smt_check(&io, &f->s->info.root, leaf, f->n, &f->arena), err);
 }
 
 vch_rc st_fetch(vch_state_t *s, const vch_state_key_t *key, size_t n, vch_err_t *err)
@@ -359,7 +359,25 @@ static vch_rc save_page(void *ctx, const vch_smt_page_id_t *id, vch_slice_t page
 {
     vch_state_t *s = ctx;
     uint8_t k[SLOT_KEY_MAX];
-    return set_in(s, page_key(k, id), page, NULL);
+    slot_t *slot;
+    VCH_TRY(st_slot(s, page_key(k, id), &slot, NULL));
+    VCH_TRY(set_slot(s, slot, page, NULL));
+    slot->checked = true;
+    return VCH_OK;
 }
 
-vch_smt_io_t st_smt_io(vch_state_t *s) { return (vch_smt_io_t){s, load_page, save_page}; }
+static bool page_known(void *ctx, const vch_smt_page_id_t *id)
+{
+    uint8_t k[SLOT_KEY_MAX];
+    const slot_t *slot = find_slot(ctx, page_key(k, id));
+    return slot && slot->checked;
+}
+
+static void page_verified(void *ctx, const vch_smt_page_id_t *id)
+{
+    uint8_t k[SLOT_KEY_MAX];
+    slot_t *slot = find_slot(ctx, page_key(k, id));
+    if (slot) slot->checked = true;
+}
+
+vch_smt_io_t st_smt_io(vch_state_t *s) { return (vch_smt_io_t){s, load_page, save_page, page_known, page_verified}; }

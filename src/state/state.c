@@ -59,8 +59,7 @@ vch_rc vch_state_open(vch_state_t **ret, vch_kv_t *kv, vch_err_t *err)
     vch_buf_init(&s->page, 1u << 30);
     vch_buf_init(&s->expected, 4096);
     vch_buf_init(&s->value, 64u << 20);
-    s->proof = vch_alloc(sizeof *s->proof);
-    vch_rc rc = s->proof ? load_meta(s, err) : no_memory(err);
+    vch_rc rc = load_meta(s, err);
     if (rc != VCH_OK) {
         vch_state_free(s);
         return rc;
@@ -83,7 +82,6 @@ void vch_state_free(vch_state_t *s)
     vch_free(s->purposes);
     vch_free(s->processings);
     vch_free(s->genesis);
-    vch_free(s->proof);
     vch_free(s->undo);
     vch_arena_free(&s->scratch);
     vch_buf_free(&s->page);

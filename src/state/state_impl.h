@@ -28,7 +28,7 @@ struct slot {
     uint8_t *value;
     size_t n;
     bool there, unsaved, unhashed;
-    bool checked; /* a derived value: it was compared with what the state says of it */
+    bool checked; /* a page, or a derived value: it was compared with what the state says of it */
     uint8_t key_n;
     uint8_t key[SLOT_KEY_MAX];
 };
@@ -92,7 +92,6 @@ struct vch_state {
     vch_vocabulary_t *purposes, *processings;
     uint8_t *genesis; /* the fields that the vocabularies borrow from */
     uint64_t grant_life_ms;
-    vch_smt_proof_t *proof; /* of the value being loaded */
     vch_arena_t scratch;
     vch_buf_t expected; /* outcome that replay must find next */
     vch_buf_t page;     /* a page or blob just loaded */

@@ -57,6 +57,7 @@ typedef struct cell {
     vch_smt_page_id_t id;
     size_t n;
     unsigned saves;
+    bool known;
     uint8_t bytes[4200];
 } cell_t;
 
@@ -517,6 +518,52 @@ static vch_rc tree_check(tree_t *t, const vch_smt_leaf_t *said, size_t n)
     return rc;
 }
 
+/* A leaf of the tree whose branch runs through this page. */
+static const vch_smt_leaf_t *leaf_through(const tree_t *t, const vch_smt_page_id_t *id)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        unsigned bit = 0;
+        while (bit < id->depth && bit_of(&t->all[i].path, bit) == ((unsigned)id->prefix[bit / 8] >> (7 - bit % 8) & 1u))
+            bit++;
+        if (bit == id->depth) return &t->all[i];
+    }
+    fail_msg("a page without a leaf");
+    return NULL;
+}
+
+static bool page_known(void *ctx, const vch_smt_page_id_t *id)
+{
+    const cell_t *c = *find_cell(ctx, id);
+    return c && c->known;
+}
+
+static void page_verified(void *ctx, const vch_smt_page_id_t *id)
+{
+    pages_t *p = ctx;
+    cell_t *c = *find_cell(p, id);
+    assert_non_null(c);
+    assert_false(c->known); /* nothing is verified twice */
+    c->known = true;
+}
+
+/* The first `absent` of them are: together and alone they are what they are. */
+static void each_is_checked(tree_t *t, vch_smt_leaf_t *leaves, size_t n, size_t absent)
+{
+    assert_int_equal(tree_check(t, leaves, n), VCH_OK);
+    for (size_t i = 0; i < n; i++) {
+        vch_smt_leaf_t right = leaves[i];
+        assert_int_equal(tree_check(t, &right, 1), VCH_OK);
+        leaves[i].value_hash.b[i % 32] ^= 1;
+        assert_int_equal(tree_check(t, leaves, n), VCH_ERR_COMMITMENT);
+        assert_int_equal(tree_check(t, &leaves[i], 1), VCH_ERR_COMMITMENT);
+        leaves[i].value_hash = (vch_hash_t){{0}}; /* "nothing is there" */
+        vch_rc want = i < absent ? VCH_OK : VCH_ERR_COMMITMENT;
+        assert_int_equal(tree_check(t, leaves, n), want);
+        assert_int_equal(tree_check(t, &leaves[i], 1), want);
+        leaves[i] = right;
+    }
+}
+
 /* What each single proof says of 300 leaves, absent ones and doubles among
  * them, is what the common walk agrees with; and with nothing else. */
 static void many_are_checked_at_once(void **state)
@@ -534,18 +581,12 @@ static void many_are_checked_at_once(void **state)
         assert_int_equal(vch_smt_prove(&t->io, &t->root, &leaves[i].path, &proof), VCH_OK);
         assert_int_equal(proof.end == VCH_SMT_MEMBER, i >= 100);
     }
-    assert_int_equal(tree_check(t, leaves, 300), VCH_OK);
     assert_int_equal(tree_check(t, leaves, 0), VCH_OK);
-    for (size_t i = 0; i < 300; i++) {
-        vch_smt_leaf_t right = leaves[i];
-        assert_int_equal(tree_check(t, &right, 1), VCH_OK);
-        leaves[i].value_hash.b[i % 32] ^= 1;
-        assert_int_equal(tree_check(t, leaves, 300), VCH_ERR_COMMITMENT);
-        assert_int_equal(tree_check(t, &leaves[i], 1), VCH_ERR_COMMITMENT);
-        leaves[i].value_hash = (vch_hash_t){{0}}; /* "nothing is there" */
-        assert_int_equal(tree_check(t, leaves, 300), i < 100 ? VCH_OK : VCH_ERR_COMMITMENT);
-        leaves[i] = right;
-    }
+    each_is_checked(t, leaves, 300, 100);
+    t->io.known = page_known;
+    t->io.verified = page_verified;
+    assert_int_equal(tree_check(t, leaves, 300), VCH_OK); /* now all of them are known */
+    each_is_checked(t, leaves, 300, 100);
 }
 
 static void an_empty_tree_agrees_with_nothing(void **state)
@@ -557,6 +598,41 @@ static void an_empty_tree_agrees_with_nothing(void **state)
     assert_int_equal(tree_check(t, leaves, 2), VCH_ERR_COMMITMENT);
     leaves[1].value_hash = (vch_hash_t){{0}};
     assert_int_equal(tree_check(t, leaves, 2), VCH_OK);
+}
+
+/* What is known is not hashed again by a check, but always by a proof and an
+ * update; what is not known is, and then says so if it is good. */
+static void known_pages_are_not_hashed_again(void **state)
+{
+    tree_t *t = *state;
+    vch_smt_leaf_t leaves[400];
+    for (uint32_t i = 0; i < 400; i++) leaves[i] = leaf_number(i, i);
+    tree_put(t, leaves, 400);
+    t->io.known = page_known;
+    t->io.verified = page_verified;
+    assert_int_equal(tree_check(t, leaves, 400), VCH_OK);
+    assert_int_equal(tree_check(t, leaves, 400), VCH_OK);
+    t->io.verified = NULL;
+    unsigned checked = 0;
+    for (size_t b = 0; b < BUCKETS; b++)
+        for (cell_t *c = t->pages.bucket[b]; c; c = c->next) {
+            const vch_smt_leaf_t *leaf = leaf_through(t, &c->id);
+            vch_smt_proof_t proof;
+            assert_true(c->known);
+            size_t at = c->n - 1; /* of another branch or value than the leaf's, or not */
+            c->bytes[at] ^= 1;
+            vch_rc rc = tree_check(t, leaf, 1);
+            assert_true(rc == VCH_OK || rc == VCH_ERR_COMMITMENT || rc == VCH_ERR_CORRUPT);
+            assert_int_equal(vch_smt_prove(&t->io, &t->root, &leaf->path, &proof), VCH_ERR_CORRUPT);
+            assert_int_equal(tree_update(t, leaf, 1), VCH_ERR_CORRUPT);
+            c->known = false;
+            assert_int_equal(tree_check(t, leaf, 1), VCH_ERR_CORRUPT);
+            assert_false(c->known);
+            c->bytes[at] ^= 1;
+            c->known = true;
+            checked++;
+        }
+    assert_true(checked > 60);
 }
 
 /* ---- damage ---- */
@@ -574,19 +650,6 @@ static void damage_is_found(tree_t *t, const vch_smt_leaf_t *leaf)
     assert_int_equal(tree_check(t, leaf, 1), VCH_ERR_CORRUPT);
     assert_memory_equal(&t->root, &before, 32);
     assert_int_equal(t->pages.saves, saves);
-}
-
-/* A leaf of the tree whose branch runs through this page. */
-static const vch_smt_leaf_t *leaf_through(const tree_t *t, const vch_smt_page_id_t *id)
-{
-    for (size_t i = 0; i < t->n; i++) {
-        unsigned bit = 0;
-        while (bit < id->depth && bit_of(&t->all[i].path, bit) == ((unsigned)id->prefix[bit / 8] >> (7 - bit % 8) & 1u))
-            bit++;
-        if (bit == id->depth) return &t->all[i];
-    }
-    fail_msg("a page without a leaf");
-    return NULL;
 }
 
 static void damage_page(tree_t *t, cell_t *c)
@@ -795,27 +858,17 @@ static void failures_of_the_store_arrive(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SMT_TEST(any_batches_give_the_definition),
-        SMT_TEST(one_by_one_gives_the_definition),
-        SMT_TEST(order_and_batches_do_not_matter),
-        SMT_TEST(pages_do_not_depend_on_the_order),
-        SMT_TEST(leaves_part_at_every_depth),
-        SMT_TEST(deepest_tree_fits_the_scratch),
-        SMT_TEST(dirty_pages_are_saved_once),
-        SMT_TEST(doubles_are_refused_before_anything_is_saved),
-        SMT_TEST(nothing_to_do_does_nothing),
-        SMT_TEST(every_key_is_proved),
-        SMT_TEST(every_other_key_is_proved_absent),
-        SMT_TEST(absence_does_not_travel),
-        SMT_TEST(empty_tree_holds_nothing),
-        SMT_TEST(many_are_checked_at_once),
-        SMT_TEST(an_empty_tree_agrees_with_nothing),
-        SMT_TEST(every_damaged_page_is_found),
-        SMT_TEST(pages_of_another_place_or_time_are_found),
-        SMT_TEST(only_well_formed_pages_are_read),
-        SMT_TEST(inner_nodes_stand_in_order),
-        SMT_TEST(a_lone_leaf_has_no_page),
-        SMT_TEST(a_misplaced_leaf_proves_no_absence),
+        SMT_TEST(any_batches_give_the_definition),   SMT_TEST(one_by_one_gives_the_definition),
+        SMT_TEST(order_and_batches_do_not_matter),   SMT_TEST(pages_do_not_depend_on_the_order),
+        SMT_TEST(leaves_part_at_every_depth),        SMT_TEST(deepest_tree_fits_the_scratch),
+        SMT_TEST(dirty_pages_are_saved_once),        SMT_TEST(doubles_are_refused_before_anything_is_saved),
+        SMT_TEST(nothing_to_do_does_nothing),        SMT_TEST(every_key_is_proved),
+        SMT_TEST(every_other_key_is_proved_absent),  SMT_TEST(absence_does_not_travel),
+        SMT_TEST(empty_tree_holds_nothing),          SMT_TEST(many_are_checked_at_once),
+        SMT_TEST(an_empty_tree_agrees_with_nothing), SMT_TEST(known_pages_are_not_hashed_again),
+        SMT_TEST(every_damaged_page_is_found),       SMT_TEST(pages_of_another_place_or_time_are_found),
+        SMT_TEST(only_well_formed_pages_are_read),   SMT_TEST(inner_nodes_stand_in_order),
+        SMT_TEST(a_lone_leaf_has_no_page),           SMT_TEST(a_misplaced_leaf_proves_no_absence),
         SMT_TEST(failures_of_the_store_arrive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
