@@ -161,7 +161,7 @@ static vch_rc committed(vch_ledger_t *l, vch_trust_t *trust, vch_buf_t *policy, 
         return VCH_OK;
     }
     if (trust->quorum >= 0) VCH_TRY(search(l, trust, &now.committed, err));
-    if (trust->quorum < 0) now.committed = now.signed_size; /* nobody else is asked for */
+    if (trust->quorum < 0) now.committed = now.signed_size;                   /* nobody else is asked for */
     if (judged && w->committed > now.committed) now.committed = w->committed; /* once is for ever */
     w->known = true;
     w->policy = now.policy;
