@@ -100,6 +100,18 @@ static vch_rc look(void *ctx, const vch_log_entry_t *e)
     return VCH_OK;
 }
 
+/* What an owner signed goes with the key that the state ties to the subject;
+ * that there is none would say nothing. */
+static vch_rc take_owner(consent_t *c, const vch_statement_t *st)
+{
+    uint64_t how;
+    vch_slice_t value;
+    VCH_TRY(vch_field_uint(st->fields, VCH_F_CONSENT_HOW, &how));
+    if (how != VCH_HOW_OWNER) return VCH_OK;
+    vch_state_key_t key = vch_key_id_u32('S', c->dataset.b, c->subject);
+    return ev_value(c->ev, c->commit, &key, &value);
+}
+
 static vch_rc take_last(consent_t *c)
 {
     static const vch_hash_t none;
@@ -109,7 +121,8 @@ static vch_rc take_last(consent_t *c)
     vch_rc rc = vch_log_replay(c->ev->l->log, 0, c->commit, look, &s, NULL);
     if (!s.found && rc != VCH_OK) return vch_fail(c->ev->err, rc, "the log can't be searched: %s", vch_rc_text(rc));
     if (!s.found) return vch_fail(c->ev->err, VCH_ERR_CORRUPT, "the statement behind a consent is not in the log");
-    return ev_statement(c->ev, s.index, s.number, &st);
+    VCH_TRY(ev_statement(c->ev, s.index, s.number, &st));
+    return take_owner(c, &st);
 }
 
 static vch_rc put_consent(const consent_t *c)
@@ -162,7 +175,6 @@ vch_rc ev_claim_consent(ev_t *ev, const char *id)
     consent_t c = {.ev = ev, .commit = ev->size - 1};
     vch_state_t *s;
     vch_slice_t value = {NULL, 0};
-    bool present;
     VCH_TRY(find_subject(&c, id));
     VCH_TRY(ev_state(ev, c.commit, &s));
     vch_state_key_t key = vch_key_id_u32('C', c.dataset.b, c.subject / VCH_CHUNK);
@@ -170,8 +182,6 @@ vch_rc ev_claim_consent(ev_t *ev, const char *id)
     if (c.has_chunk) VCH_TRY(take_cell(&c, s));
     VCH_TRY(take_set(&c));
     VCH_TRY(take_last(&c));
-    key = vch_key_id_u32('S', c.dataset.b, c.subject);
-    VCH_TRY(ev_item(ev, c.commit, &key, &value, &present));
     VCH_TRY(ev_signers(ev, c.commit));
     return put_consent(&c);
 }
