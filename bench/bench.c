@@ -83,6 +83,7 @@ int main(int argc, char **argv)
     if (wanted(argc, argv, "serve")) bench_serve(dir);
     if (wanted(argc, argv, "one")) bench_one(dir);
     if (wanted(argc, argv, "signed")) bench_signed();
+    if (wanted(argc, argv, "submit")) bench_submit(dir);
     if (wanted(argc, argv, "consents")) bench_consents();
     if (wanted(argc, argv, "access")) bench_access(dir);
     if (wanted(argc, argv, "bundle")) bench_bundle(dir);
