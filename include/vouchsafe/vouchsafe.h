@@ -323,6 +323,12 @@ VCH_API const char *vch_ledger_note(const vch_ledger_t *);
  * (RUN/EXTENT/ROW), "lineage" (MODEL).  Signs a checkpoint first if needed. */
 VCH_API VCH_MUST_USE vch_rc vch_bundle_make(vch_ledger_t *, const char *what, const char *id, const char *path,
                                             vch_err_t *);
+/* What lies in a bundle, as JSON: claims, decisions, checkpoints with who signed
+ * them, entries, disclosed statements, state values, row sets, how many salts.
+ * Its parts must hang together, else ERR_COMMITMENT; nobody's signature is
+ * checked, so nothing of it is to be believed (vch_bundle_verify). */
+VCH_API VCH_MUST_USE vch_rc vch_bundle_show(const uint8_t *bundle, size_t bundle_n, vch_text_t *ret_json,
+                                            vch_err_t *);
 /* decision -> batch -> deployment -> model -> run -> grants -> version -> rows
  * -> consents as a JSON tree; each node says whether its link was verified. */
 VCH_API VCH_MUST_USE vch_rc vch_decision_trace(vch_ledger_t *, const char *id, vch_text_t *ret_json, vch_err_t *);

@@ -155,9 +155,9 @@ static vch_rc report(watching_t *w, const vch_report_t *r)
     return cj_show(w->cli, &j);
 }
 
-static vch_rc judge_bundle(cli_t *cli, vch_slice_t bundle, vch_slice_t trust, bool verdict)
+static vch_rc judge_bundle(cli_t *cli, vch_slice_t bundle, vch_slice_t trust)
 {
-    watching_t w = {.cli = cli, .print = verdict && !cli->json && !cli->quiet};
+    watching_t w = {.cli = cli, .print = !cli->json && !cli->quiet};
     vch_report_t r = {.status = VCH_VERIFY_OK};
     const char *as_of = cli_get(cli, "as-of");
     uint64_t as_of_ms = 0;
@@ -167,7 +167,7 @@ static vch_rc judge_bundle(cli_t *cli, vch_slice_t bundle, vch_slice_t trust, bo
     vch_rc rc = judge(&w, bundle, trust, as_of_ms, &r);
     if (rc == VCH_OK) rc = report(&w, &r);
     cj_free(&w.links);
-    if (rc == VCH_OK && verdict) cli->exit = vch_verify_exit(r.status);
+    if (rc == VCH_OK) cli->exit = vch_verify_exit(r.status);
     return rc;
 }
 
@@ -208,18 +208,18 @@ static vch_rc judge_receipt(cli_t *cli, vch_slice_t receipt, vch_slice_t trust)
     return rc;
 }
 
-static vch_rc judge_file(cli_t *cli, const char *path, vch_slice_t trust, bool verdict)
+static vch_rc judge_file(cli_t *cli, const char *path, vch_slice_t trust)
 {
     vch_buf_t file;
     VCH_TRY(cli_read_file(cli, path, VCH_BUNDLE_BYTES_MAX, &file));
     vch_slice_t bytes = vch_buf_slice(&file);
     vch_rc rc = VCH_OK;
-    if (verdict && vch_receipt_is(bytes.p, bytes.n))
+    if (vch_receipt_is(bytes.p, bytes.n))
         rc = judge_receipt(cli, bytes, trust);
     else if (cli_get(cli, "against"))
         rc = cli_usage(cli, "--against goes with a receipt, and %.200s is none", path);
     else
-        rc = judge_bundle(cli, bytes, trust, verdict);
+        rc = judge_bundle(cli, bytes, trust);
     vch_buf_free(&file);
     return rc;
 }
@@ -230,15 +230,19 @@ vch_rc cli_verify(cli_t *cli)
     vch_buf_t trust;
     VCH_TRY(cli_need(cli, "trust", &path));
     VCH_TRY(cli_read_file(cli, path, TRUST_MAX, &trust));
-    vch_rc rc = judge_file(cli, cli->arg[0], vch_buf_slice(&trust), true);
+    vch_rc rc = judge_file(cli, cli->arg[0], vch_buf_slice(&trust));
     vch_buf_free(&trust);
     return rc;
 }
 
-/* Without a policy nobody is believed: the claim and the contents are shown,
- * and the status says what even so is known to be false. */
 vch_rc cli_bundle_show(cli_t *cli)
 {
+    vch_buf_t file;
+    vch_text_t text;
+    VCH_TRY(cli_read_file(cli, cli->arg[0], VCH_BUNDLE_BYTES_MAX, &file));
+    vch_rc rc = vch_bundle_show(file.p, file.n, &text, &cli->err);
+    vch_buf_free(&file);
+    VCH_TRY(rc);
     cli_say(cli, "vouch: shown, not verified; vouch verify FILE --trust POLICY judges it");
-    return judge_file(cli, cli->arg[0], vch_str("quorum none\n"), false);
+    return cli_show_text(cli, &text);
 }

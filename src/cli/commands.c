@@ -186,7 +186,7 @@ const cli_command_t cli_commands[] = {
      cli_decision_trace, NULL},
     {"bundle", "make", "decision|access|consent|row|lineage ID", "write evidence that anybody can verify offline", 2, 2,
      CLI_WRITE, cli_bundle_make, OPTIONS{OUTPUT("where to"), {0}}},
-    {"bundle", "show", "FILE", "what a bundle claims, without believing it", 1, 1, 0, cli_bundle_show, NULL},
+    {"bundle", "show", "FILE", "what lies in a bundle, without believing it", 1, 1, 0, cli_bundle_show, NULL},
     {"log", "head", "", "the signed checkpoint", 0, 0, CLI_WRITE, cli_log_head, NULL},
     {"log", "cat", "[ENTRY [LAST]]", "entries by number or id, with their statements", 0, 2, CLI_READ, cli_log_cat,
      NULL},

@@ -184,7 +184,21 @@ def bundles_are_judged():
     report = ask("verify", bundle, "--trust", trust)
     assert report["status"] == "OK" and report["time source"] == "the operator's clock"
     assert len(report["list"]) > 3 and all(link["code"] == "OK" for link in report["list"])
-    assert ask("bundle", "show", bundle)["status"] == "INCONCLUSIVE"
+    shown = ask("bundle", "show", bundle)
+    assert [c["type"] for c in shown["claims"]] == ["decision"] and shown["decisions"][0]["number"] == 3
+    assert {"access", "outcome", "run", "model", "decisions", "state-commit"} <= {e["kind"] for e in shown["entries"]}
+    assert shown["checkpoints"][-1]["size"] == report["log size"] and shown["checkpoints"][-1]["signers"]
+    assert shown["salts"] == len(shown["statements"]) + len(shown["decisions"])
+    text = expect(0, "bundle", "show", bundle)
+    assert "not verified" in text.stderr and f"salts              {shown['salts']}" in text.stdout, text
+    cut = path("cut.bundle")
+    with open(bundle, "rb") as whole, open(cut, "wb") as part:
+        part.write(whole.read()[:-1])
+    assert error_of(3, "ERR_COMMITMENT", "bundle", "show", cut)["text"].startswith("this is no bundle, or a damaged one")
+    done = expect(3, "bundle", "show", cut)
+    assert not done.stdout and done.stderr.count("\n") == 1, done
+    error_of(3, "ERR_COMMITMENT", "bundle", "show", trust)
+    error_of(6, "ERR_NOT_FOUND", "bundle", "show", path("no.bundle"))
     assert ask("verify", bundle, "--trust", trust, "--as-of", "2090-01-01", code=4)["code"] == "I-STALE"
     other = os.path.join(SCRATCH, "other")
     expect(0, "init", other, "--operator", "clinic", "--origin", "other.example/ledger")

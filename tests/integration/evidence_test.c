@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #include "codec/cbor.h"
+#include "codec/json.h"
+#include "codec/text.h"
 #include "entry/note.h"
 #include "node/evidence.h"
 #include "node/service.h"
@@ -358,6 +360,110 @@ static void rows_in_and_out_of_the_set(void **state)
     }
     assert_int_equal(in, 12);
     assert_int_equal(out, ROWS - 12);
+}
+
+/* ---- what lies in it ---- */
+
+static size_t count_of(const vch_json_t *shown, const char *list)
+{
+    const vch_json_t *l = vch_json_get(shown, list);
+    assert_non_null(l);
+    assert_int_equal(l->type, VCH_JSON_ARRAY);
+    return l->count;
+}
+
+static uint64_t number_of(const vch_json_t *shown, const char *name)
+{
+    const vch_json_t *n = vch_json_get(shown, name);
+    uint64_t v = 0;
+    assert_non_null(n);
+    assert_int_equal(vch_decimal_get(&v, n->text), VCH_OK);
+    return v;
+}
+
+static bool some(const vch_json_t *list, const char *name, const char *want)
+{
+    for (const vch_json_t *v = list->first; v; v = v->next)
+        if (vch_slice_eq(vch_json_get(v, name)->text, vch_str(want))) return true;
+    return false;
+}
+
+/* The bundle at hand as JSON, in the arena. */
+static const vch_json_t *shown_in(vch_arena_t *arena, vch_text_t *text)
+{
+    const vch_json_t *json = NULL;
+    OK(vch_bundle_show(w.bundle.p, w.bundle.n, text, &w.err));
+    OK(vch_json_parse(arena, &json, vch_slice(text->p, text->n), &w.err));
+    return json;
+}
+
+static void shows(const char *what, const char *id, const char *claim, size_t decisions)
+{
+    vch_arena_t arena;
+    vch_text_t text;
+    make(what, id);
+    vch_arena_init(&arena, 1u << 28);
+    const vch_json_t *json = shown_in(&arena, &text);
+    assert_int_equal(count_of(json, "claims"), 1);
+    assert_true(some(vch_json_get(json, "claims"), "type", claim));
+    assert_true(count_of(json, "checkpoints") > 0);
+    assert_true(some(vch_json_get(json, "checkpoints"), "origin", "clinic.example/ledger"));
+    assert_int_equal(vch_json_get(vch_json_get(json, "checkpoints")->first, "signers")->count, 1);
+    assert_true(some(vch_json_get(json, "entries"), "kind", "state-commit"));
+    size_t statements = count_of(json, "statements"), disclosed = 0;
+    for (const vch_json_t *e = vch_json_get(json, "entries")->first; e; e = e->next)
+        if (vch_json_get(e, "disclosed")) disclosed += (size_t)number_of(e, "disclosed");
+    assert_true(statements > 0);
+    assert_int_equal(statements, disclosed);
+    uint64_t rows = vch_json_get(vch_json_get(json, "claims")->first, "groups disclosed")
+                        ? number_of(vch_json_get(json, "claims")->first, "groups disclosed")
+                        : 0;
+    assert_int_equal(number_of(json, "salts"), statements + decisions + rows);
+    if (decisions) assert_int_equal(count_of(json, "decisions"), decisions);
+    vch_text_free(&text);
+    vch_arena_free(&arena);
+}
+
+/* Cut off or changed: contents that hang together, or a refusal. */
+static unsigned refusals(void)
+{
+    unsigned refused = 0;
+    vch_text_t text;
+    for (size_t i = 0; i < w.bundle.n; i += 1 + w.bundle.n / 4000) {
+        uint8_t was = w.bundle.p[i];
+        w.bundle.p[i] ^= (uint8_t)(1u << i % 8);
+        vch_rc rc = vch_bundle_show(w.bundle.p, w.bundle.n, &text, &w.err);
+        w.bundle.p[i] = was;
+        if (rc == VCH_OK) {
+            vch_text_free(&text);
+            continue;
+        }
+        assert_true(rc == VCH_ERR_COMMITMENT || rc == VCH_ERR_VERSION);
+        assert_true(w.err.text[0] && !strchr(w.err.text, '\n'));
+        refused++;
+    }
+    for (size_t n = 0; n < w.bundle.n; n += 1 + w.bundle.n / 500)
+        assert_int_equal(vch_bundle_show(w.bundle.p, n, &text, &w.err), VCH_ERR_COMMITMENT);
+    return refused;
+}
+
+static void contents_are_shown(void **state)
+{
+    (void)state;
+    char id[100];
+    vch_text_t text;
+    shows("access", w.grant, "access", 0);
+    shows("lineage", w.model, "lineage", 0);
+    shows("consent", "study/2", "consent", 0);
+    snprintf(id, sizeof id, "%s/0/2", w.run);
+    shows("row", id, "row", 0);
+    shows("decision", "triage/0-8", "decision", 9);
+    shows("decision", "triage/3", "decision", 1);
+    unsigned refused = refusals();
+    print_message("%u changes were refused\n", refused);
+    assert_true(refused > 500);
+    assert_int_equal(vch_bundle_show(NULL, 0, &text, &w.err), VCH_ERR_COMMITMENT);
+    assert_int_equal(vch_rc_exit(VCH_ERR_COMMITMENT), 3);
 }
 
 static void the_same_bytes_twice(void **state)
@@ -811,6 +917,7 @@ int main(void)
         cmocka_unit_test(a_whole_batch),
         cmocka_unit_test(consents_of_all_three_kinds),
         cmocka_unit_test(rows_in_and_out_of_the_set),
+        cmocka_unit_test(contents_are_shown),
         cmocka_unit_test(the_same_bytes_twice),
         cmocka_unit_test(a_trace_is_verified_throughout),
         cmocka_unit_test(history_stays_provable),
