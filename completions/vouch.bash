@@ -5,7 +5,7 @@ _vouch() {
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         if [ -n "$skip" ]; then skip=; continue; fi
         case $word in
-        -C | -o | -w | --dir | --node | --as | --passphrase-file | --keys-dir | --trust | --token-file | --ca-file | --cert-file | --cert-key-file | --operator | --origin | --algorithm | --grant-life | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --scope | --days | --new-origin) skip=1 ;;
+        -C | -o | -w | --dir | --node | --as | --passphrase-file | --keys-dir | --trust | --token-file | --ca-file | --cert-file | --cert-key-file | --operator | --origin | --algorithm | --grant-life | --listen | --tls-cert | --tls-key | --log-level | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --scope | --days | --new-origin) skip=1 ;;
         -*) ;;
         *) if [ -z "$noun" ]; then noun=$word; elif [ -z "$verb" ]; then verb=$word; fi ;;
         esac
@@ -16,7 +16,7 @@ _vouch() {
         return
     fi
     case "$noun $verb" in
-    ' ') words='init status check doctor verify id party wallet dataset terms consent access run model deployment decision bundle log state token config backup completion help version ' ;;
+    ' ') words='init status check doctor serve verify id party wallet dataset terms consent access run model deployment decision bundle log state token config backup completion help version ' ;;
     'id ') words='new list show ' ;;
     'party ') words='add list show rotate revoke ' ;;
     'wallet ') words='new list show keys ' ;;
@@ -36,6 +36,7 @@ _vouch() {
     'backup ') words='make check restore ' ;;
     'init '*) words=' --operator --origin --algorithm --grant-life' ;;
     'check '*) words=' --full --repair' ;;
+    'serve '*) words=' --listen --tls-cert --tls-key --public-plain --log-level' ;;
     'verify '*) words=' --trust --against --as-of' ;;
     'id new') words=' --algorithm' ;;
     'party add') words=' --role --key --key-passphrase-file' ;;

@@ -69,10 +69,12 @@ void daemon_say_err(const daemon_t *d, vch_say_t level, const char *event, const
 
 /* ---- the service manager ------------------------------------------------------------------ */
 
-static void notify(const daemon_t *d, const char *text)
+static void notify(daemon_t *d, const char *text)
 {
-    if (d->notify[0] && vch_notify(d->notify, text) != VCH_OK)
+    bool failed = d->notify[0] && vch_notify(d->notify, text) != VCH_OK;
+    if (failed && !d->notify_failed)
         DAEMON_SAY(d, VCH_SAY_WARN, "serve.notify_failed", {"text", "the service manager does not listen"});
+    d->notify_failed = failed; /* told once */
 }
 
 static bool env_number(const char *name, uint64_t *ret)
@@ -128,7 +130,7 @@ void daemon_ready(daemon_t *d, const http_server_t *http)
 
 void daemon_stopping(daemon_t *d) { notify(d, "STOPPING=1\nSTATUS=stopping"); }
 
-static void reloading(const daemon_t *d)
+static void reloading(daemon_t *d)
 {
     char text[80];
     struct timeval now = {.tv_sec = 0};

@@ -21,7 +21,8 @@ typedef struct {
     void (*log)(void *ctx, const char *line);
     void *ctx;
     sigset_t signals, before;
-    char notify[128];        /* NOTIFY_SOCKET, or "" */
+    char notify[128]; /* NOTIFY_SOCKET, or "" */
+    bool notify_failed;
     uint64_t watchdog_ms;    /* 0: none */
     int fds[DAEMON_FDS_MAX]; /* sockets handed over */
     size_t fds_n;

@@ -211,6 +211,7 @@ void cli_help_completion(void);
 CLI_HANDLER(cli_init);
 CLI_HANDLER(cli_status);
 CLI_HANDLER(cli_check);
+CLI_HANDLER(cli_serve);
 CLI_HANDLER(cli_verify);
 CLI_HANDLER(cli_version);
 CLI_HANDLER(cli_completion);

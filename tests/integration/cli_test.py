@@ -427,6 +427,16 @@ def progress_is_for_terminals():
     assert "rows" not in expect(0, "dataset", "add", "piped", file, "--as", "clinic").stderr
 
 
+def serving_says_where_it_listens():
+    covered.add("serve")
+    with subprocess.Popen([VOUCH, "-C", LEDGER, "--json", "serve", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True, env=ENV) as server:
+        assert json.loads(server.stdout.readline())["listening"].startswith("127.0.0.1:")
+        server.terminate()
+        assert server.wait(60) == 0
+    error_of(2, "ERR_USAGE", "serve", "--log-level", "loud")
+
+
 def texts_are_those_of_the_table():
     for args, name in ((["help", "--man"], "docs/man/vouch.1"), (["completion"], "completions/vouch.bash")):
         with open(os.path.join(ROOT, name)) as file:
