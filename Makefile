@@ -14,7 +14,7 @@ help:
 	@echo "make soak     the long runs: many seeds, valgrind, another byte order"
 	@echo "make build    the release build in build/"
 	@echo "make install  the release build into DESTDIR and PREFIX ($(PREFIX))"
-	@echo "make clean    remove the build folders and what the demo left; .venv stays"
+	@echo "make clean    remove the build folders and what the demo left; .venv and .venv-test stay"
 
 demo:
 	@tools/setup.sh demo

@@ -1,8 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # tools/setup.sh LEVEL: installs what LEVEL needs and is not there yet.
-#   build  compilers, meson, libraries       demo  build + .venv with scikit-learn
-#   test   demo + clang tools, Go modules    soak  test + qemu, s390x compiler, valgrind
+#   build  compilers, meson, libraries
+#   demo   build + .venv with scikit-learn
+#   test   demo + clang tools, Go programs, .venv-test with an OpenAPI validator
+#   soak   test + qemu, s390x compiler, valgrind
 # A second run finds everything in place and touches neither network nor disk.
 set -eu
 cd "$(dirname "$0")/.."
@@ -136,21 +138,25 @@ go_programs() {
 }
 case $level in test | soak) go_programs ;; esac
 
+# venv FOLDER PINS: one environment, made anew whenever the pins change.
+venv() {
+    if cmp -s "$2" "$1/.vouchsafe-pins" && [ -x "$1/bin/python" ]; then return; fi
+    echo "setup: making $1 with: $(grep -v '^#' "$2" | tr '\n' ' ')"
+    if ! python3 -m venv --clear "$1"; then
+        echo "setup: python3 cannot make a virtual environment; install python3-venv" >&2
+        exit 1
+    fi
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: -r "$2" || {
+        echo "setup: pip could not install $2; look at the network or proxy and run tools/setup.sh $level again" >&2
+        exit 1
+    }
+    cp "$2" "$1/.vouchsafe-pins"
+}
+
 [ $python = yes ] || exit 0
-pins=tools/requirements-demo.txt
-stamp=.venv/.vouchsafe-pins
-if cmp -s $pins $stamp && [ -x .venv/bin/python ]; then exit 0; fi
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
     echo "setup: python3 is older than 3.11, which the pinned packages need; use Debian 12's python3" >&2
     exit 1
 }
-echo "setup: making .venv with: $(grep -v '^#' $pins | tr '\n' ' ')"
-if ! python3 -m venv --clear .venv; then
-    echo "setup: python3 cannot make a virtual environment; install python3-venv" >&2
-    exit 1
-fi
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r $pins || {
-    echo "setup: pip could not install $pins; look at the network or proxy and run tools/setup.sh $level again" >&2
-    exit 1
-}
-cp $pins $stamp
+venv .venv tools/requirements-demo.txt
+case $level in test | soak) venv .venv-test tools/requirements-test.txt ;; esac
