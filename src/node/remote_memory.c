@@ -292,6 +292,7 @@ static vch_rc adopt(vch_ledger_t *l, vch_slice_t text, const vch_checkpoint_t *c
     vch_remote_t *r = l->remote;
     vch_buf_t note;
     r->quorum = quorum;
+    if (quorum && c->size > r->committed) r->committed = c->size;
     if (vch_slice_eq(text, vch_buf_slice(&r->note))) return VCH_OK;
     vch_buf_init(&note, VCH_NOTE_BYTES_MAX);
     vch_rc rc = vch_buf_put(&note, text.p, text.n);

@@ -280,6 +280,7 @@ static vch_rc fill_info(vch_ledger_t *l, vch_ledger_info_t *ret, vch_slice_t ans
     ret->height = r->commit.height;
     ret->time = r->commit.time;
     ret->checkpoint_size = r->size;
+    ret->committed = r->committed;
     ret->size = size > r->size ? size : r->size;
     return VCH_OK;
 }
