@@ -97,14 +97,6 @@ VCH_MUST_USE vch_rc vch_submit_each(vch_ledger_t *, const uint8_t *const *tx, co
 VCH_PRINTF(3, 4)
 VCH_MUST_USE vch_rc vch_ledger_path(const vch_ledger_t *, char ret[VCH_PATH_MAX], const char *fmt, ...);
 
-/* An object by id (hex or unique prefix of at least 8 digits) or by name.
- * `tag` is its state key's: 'd' dataset, 'v' version (NAME, NAME@N), 't' terms
- * (title or hash), 'm' model, 'y' deployment (scope), 'a' grant, 'r' run,
- * 'p' party.  Between read_begin and _end or look_begin and _end.  ERR_NOT_FOUND with a hint. */
-VCH_MUST_USE vch_rc vch_resolve(vch_ledger_t *, char tag, const char *name, vch_id_t *ret, vch_err_t *);
-/* A dataset's name and columns, as its statement says.  Borrowed from arena. */
-VCH_MUST_USE vch_rc vch_dataset_fields(vch_ledger_t *, const vch_id_t *dataset, vch_arena_t *, vch_slice_t *ret_fields,
-                                       vch_err_t *);
 /* For code that reads only through vch_resolve, vch_party_of, vch_dataset_fields
  * and vch_value: as read_begin … end, and on a remote handle too.  Nothing else
  * of the state may be touched in between. */
@@ -115,6 +107,14 @@ VCH_MUST_USE vch_rc vch_value(vch_ledger_t *, const vch_state_key_t *, vch_buf_t
 /* ERR_UNSUPPORTED on a remote handle: what needs the directory's own files. */
 VCH_MUST_USE vch_rc vch_here(const vch_ledger_t *, vch_err_t *);
 
+/* An object by id (hex or unique prefix of at least 8 digits) or by name.
+ * `tag` is its state key's: 'd' dataset, 'v' version (NAME, NAME@N), 't' terms
+ * (title or hash), 'm' model, 'y' deployment (scope), 'a' grant, 'r' run,
+ * 'p' party.  Between read_begin and _end or look_begin and _end.  ERR_NOT_FOUND with a hint. */
+VCH_MUST_USE vch_rc vch_resolve(vch_ledger_t *, char tag, const char *name, vch_id_t *ret, vch_err_t *);
+/* A dataset's name and columns, as its statement says.  Borrowed from arena. */
+VCH_MUST_USE vch_rc vch_dataset_fields(vch_ledger_t *, const vch_id_t *dataset, vch_arena_t *, vch_slice_t *ret_fields,
+                                       vch_err_t *);
 /* The party that a key belongs to now; ERR_KEY. */
 VCH_MUST_USE vch_rc vch_party_of(vch_ledger_t *, const vch_signer_t *, vch_id_t *ret, vch_err_t *);
 /* Leaf index of an object's entry and its statement number: the 'O'-less way,

@@ -731,12 +731,12 @@ static vch_rc prove_or_sign(vch_ledger_t *l, uint64_t index, vch_buf_t *b, vch_e
 vch_rc vch_prove_inclusion(vch_ledger_t *l, uint64_t index, vch_text_t *ret_proof, vch_err_t *err)
 {
     vch_buf_t b;
+    if (l->remote) return nd_remote_inclusion(l, index, ret_proof, err);
     VCH_TRY(vch_ledger_read_begin(l, err));
     vch_buf_init(&b, 1u << 20);
     vch_rc rc = prove_or_sign(l, index, &b, err);
     if (rc == VCH_OK) rc = vch_text_take(ret_proof, &b);
     vch_buf_free(&b);
-    if (l->remote) return nd_remote_inclusion(l, index, ret_proof, err);
     vch_ledger_read_end(l);
     return nd_told(rc, err);
 }
@@ -766,12 +766,12 @@ static vch_rc consistency(vch_ledger_t *l, uint64_t size1, uint64_t size2, vch_b
 vch_rc vch_prove_consistency(vch_ledger_t *l, uint64_t size1, uint64_t size2, vch_text_t *ret_json, vch_err_t *err)
 {
     vch_buf_t b;
+    if (l->remote) return nd_remote_consistency(l, size1, size2, ret_json, err);
     VCH_TRY(vch_ledger_read_begin(l, err));
     vch_buf_init(&b, 1u << 20);
     vch_rc rc = consistency(l, size1, size2, &b, err);
     if (rc == VCH_OK) rc = vch_text_take(ret_json, &b);
     vch_buf_free(&b);
-    if (l->remote) return nd_remote_consistency(l, size1, size2, ret_json, err);
     vch_ledger_read_end(l);
     return nd_told(rc, err);
 }

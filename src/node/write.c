@@ -535,10 +535,10 @@ vch_rc vch_submit(vch_ledger_t *l, const uint8_t *const *tx, const size_t *tx_n,
                   vch_rc *ret_rc, vch_err_t *err)
 {
     if (n == 0) return VCH_OK;
+    if (l->remote) return nd_remote_submit(l, tx, tx_n, n, ret, ret_rc, err);
     nd_request_t **request = vch_alloc_array(2 * n, sizeof *request);
     if (!request) return no_memory(err);
     vch_rc rc = submit_all(l, request, request + n, tx, tx_n, n, err), refused = VCH_OK;
-    if (l->remote) return nd_remote_submit(l, tx, tx_n, n, ret, ret_rc, err);
     for (size_t i = 0; i < n; i++) {
         const nd_request_t *r = request[i];
         if (rc == VCH_OK) {
@@ -717,10 +717,10 @@ vch_rc nd_checkpoint(vch_ledger_t *l, vch_buf_t *ret_note, vch_err_t *err)
 vch_rc vch_ledger_checkpoint(vch_ledger_t *l, vch_text_t *ret_note, vch_err_t *err)
 {
     vch_buf_t note;
+    if (l->remote) return nd_remote_checkpoint(l, ret_note, err);
     vch_buf_init(&note, VCH_NOTE_BYTES_MAX);
     pthread_mutex_lock(&l->mutex);
     vch_rc rc = nd_enter(l, err);
-    if (l->remote) return nd_remote_checkpoint(l, ret_note, err);
     if (rc == VCH_OK) {
         rc = nd_checkpoint(l, &note, err);
         nd_leave(l);
@@ -762,10 +762,10 @@ vch_rc vch_ledger_info(vch_ledger_t *l, vch_ledger_info_t *ret, vch_err_t *err)
     vch_state_info_t info;
     vch_buf_t head;
     uint64_t head_size = 0;
+    if (l->remote) return nd_remote_info(l, ret, err);
     VCH_TRY(vch_ledger_read_begin(l, err));
     vch_state_info(l->state, &info);
     vch_buf_init(&head, VCH_NOTE_BYTES_MAX);
-    if (l->remote) return nd_remote_info(l, ret, err);
     vch_rc rc = vch_log_head(l->log, &head, &head_size, err);
     vch_buf_free(&head);
     if (rc == VCH_ERR_NOT_FOUND) rc = VCH_OK;

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sys/mount.h>
 
+#include "codec/text.h"
 #include "entry/note.h"
 #include "merkle/tree.h"
 #include "port/sim.h"
@@ -464,6 +465,10 @@ static void proofs_verify(void **state)
         assert_true(vch_inclusion_verify(i, c.size, &leaf, p->path, p->n, &c.root));
         leaf.b[0] ^= 1;
         assert_false(vch_inclusion_verify(i, c.size, &leaf, p->path, p->n, &c.root));
+        uint8_t extra[4096]; /* the leaf itself travels along */
+        assert_in_range(e.record.entry.n, 1, sizeof extra);
+        LH_OK(vch_base64_fixed(extra, e.record.entry.n, p->extra));
+        assert_memory_equal(extra, e.record.entry.p, e.record.entry.n);
         vch_arena_free(&arena);
         vch_text_free(&text);
         free(note);
