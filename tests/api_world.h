@@ -7,7 +7,7 @@
  *   clinic-b   custodian of cohort-b: persons b00 … b05, who hold keys
  *   lab        asked for cohort-a, trained on it, deployed, logged decisions
  *   late       asked for cohort-a, but its grant has ended
- *   auditor-1  auditor         depot      a party with nothing to do here
+ *   auditor-1  auditor         depot      a party with nothing to do here, whose key is of P-256
  *   leaver     a party whose only key is revoked
  *
  * Persons 0 to 3 of each cohort gave consent with their own keys, 4 from paper,
@@ -125,7 +125,8 @@ static inline void aw_register(api_world_t *w, unsigned i)
     char json[400], hex[80];
     vch_receipt_t r;
     const vch_pubkey_t *key;
-    AW_OK(vch_identity_new(w->l, aw_names[i], NULL, NULL, &w->err));
+    const char *algorithm = i == AW_DEPOT ? "p256" : NULL;
+    AW_OK(vch_identity_new(w->l, aw_names[i], algorithm, NULL, &w->err));
     AW_OK(vch_identity_load(w->l, aw_names[i], NULL, &w->party[i], &w->err));
     key = vch_signer_public(w->party[i]);
     vch_hex(hex, key->b, key->n);

@@ -85,6 +85,7 @@ typedef struct {
     api_generation_t now, before;
     uint64_t began_boot;   /* of `now` */
     uint64_t forgotten_ms; /* whatever was signed up to here is refused */
+    size_t max;            /* of one generation; beyond it requests are pushed back */
 } api_nonces_t;
 
 /* ---- the service ----------------------------------------------------------------------- */
@@ -112,6 +113,8 @@ struct api {
     pthread_mutex_t mutex; /* of what follows */
     bool ready;
     char why[200];
+    unsigned witnesses, cosigned; /* asked, and answered, the last time */
+    bool gathered, quorum;
     _Atomic(const http_server_t *) http;
     api_nonces_t nonces;
     pthread_mutex_t strangers, heavy; /* held while one such question is answered; others are pushed back */

@@ -36,6 +36,7 @@ vch_rc api_nonces_init(api_t *api, vch_err_t *err)
     api_nonces_t *n = &api->nonces;
     vch_port_t *port = api->l->port;
     VCH_TRY(vch_random(port, n->secret, sizeof n->secret, err));
+    n->max = NONCES_MAX;
     n->began_boot = port->clock->boot_ms(port);
     n->forgotten_ms = port->clock->wall_ms(port) - 1;
     pthread_mutex_init(&n->mutex, NULL);
@@ -81,10 +82,10 @@ static size_t place_of(const api_generation_t *g, uint64_t tag)
 
 static bool remembers(const api_generation_t *g, uint64_t tag) { return g->cap && g->slot[place_of(g, tag)] == tag; }
 
-static bool make_room(api_generation_t *g)
+static bool make_room(api_generation_t *g, size_t max)
 {
+    if (g->used >= max) return false;
     if (2 * (g->used + 1) <= g->cap) return true;
-    if (g->used >= NONCES_MAX) return false;
     api_generation_t more = {.cap = g->cap ? 2 * g->cap : 256, .used = g->used, .newest_ms = g->newest_ms};
     more.slot = vch_alloc_array(more.cap, sizeof *more.slot);
     if (!more.slot) return false;
@@ -115,7 +116,7 @@ static nonce_t use_nonce(api_nonces_t *n, const api_asker_t *who, uint64_t boot)
     turn_generations(n, boot);
     if (who->time_ms <= n->forgotten_ms) return NONCE_OLD;
     if (remembers(&n->now, tag) || remembers(&n->before, tag)) return NONCE_USED;
-    if (!make_room(&n->now)) return NONCE_FULL;
+    if (!make_room(&n->now, n->max)) return NONCE_FULL;
     n->now.slot[place_of(&n->now, tag)] = tag;
     n->now.used++;
     if (who->time_ms > n->now.newest_ms) n->now.newest_ms = who->time_ms;

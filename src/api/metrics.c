@@ -106,6 +106,18 @@ static vch_rc put_ledger(api_t *api, vch_buf_t *b)
     return one(b, "disk_kept_bytes", "gauge", "Free space below which nothing more is written.", f.kept_bytes);
 }
 
+static vch_rc put_witnesses(api_t *api, vch_buf_t *b)
+{
+    pthread_mutex_lock(&api->mutex);
+    bool gathered = api->gathered, quorum = api->quorum;
+    unsigned asked = api->witnesses, cosigned = api->cosigned;
+    pthread_mutex_unlock(&api->mutex);
+    if (!gathered) return VCH_OK;
+    VCH_TRY(one(b, "witnesses", "gauge", "Witnesses that were asked the last time.", asked));
+    VCH_TRY(one(b, "witnesses_cosigned", "gauge", "Of these, those that cosigned.", cosigned));
+    return one(b, "witness_quorum", "gauge", "1 when the newest checkpoint has its quorum.", quorum);
+}
+
 static vch_rc put_requests(api_t *api, vch_buf_t *b)
 {
     VCH_TRY(head(b, "requests_total", "counter", "Answers by route and status."));
@@ -166,6 +178,7 @@ vch_rc api_get_metrics(api_call_t *c)
     VCH_TRY(vch_buf_printf(b, "vouchsafe_build_info{version=\"%s\"} 1\n", api->version));
     VCH_TRY(one(b, "ready", "gauge", "1 when submissions are taken.", api_check_ready(api, NULL) == VCH_OK));
     VCH_TRY(put_ledger(api, b));
+    VCH_TRY(put_witnesses(api, b));
     VCH_TRY(put_requests(api, b));
     VCH_TRY(put_submissions(api, b));
     VCH_TRY(put_http(api, b));

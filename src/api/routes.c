@@ -262,15 +262,6 @@ static size_t param_number(const api_route_t *route, vch_slice_t name)
     return API_PARAMS_MAX;
 }
 
-/* "{name}" stands in the route's path. */
-static bool in_path(const api_route_t *route, const char *name)
-{
-    size_t n = strlen(name);
-    for (const char *at = strchr(route->path, '{'); at; at = strchr(at + 1, '{'))
-        if (strncmp(at + 1, name, n) == 0 && at[n + 1] == '}') return true;
-    return false;
-}
-
 static vch_rc take(api_call_t *c, size_t i, vch_slice_t value)
 {
     const api_param_t *p = &c->route->param[i];
@@ -291,7 +282,7 @@ static vch_rc take_pair(api_call_t *c, vch_slice_t pair, size_t *used)
     VCH_TRY(decode(c, vch_slice(pair.p, n), false, used, &name));
     VCH_TRY(decode(c, vch_slice(eq + 1, pair.n - n - 1), true, used, &value));
     size_t i = param_number(c->route, name);
-    if (i == API_PARAMS_MAX || in_path(c->route, c->route->param[i].name))
+    if (i == API_PARAMS_MAX)
         return vch_fail(&c->err, VCH_ERR_USAGE, "this route knows no \"%.40s\"", (const char *)name.p);
     return take(c, i, value);
 }
@@ -430,7 +421,7 @@ static vch_rc understand(api_call_t *c)
     c->route = api_route_of(c->req);
     if (!c->route) return no_route(c);
     VCH_TRY(check_method(c));
-    VCH_TRY(take_path(c, &used));
+    VCH_TRY(take_path(c, &used)); /* first, so that no query gives these again */
     VCH_TRY(take_query(c, &used));
     VCH_TRY(check_required(c));
     return check_type(c);
@@ -528,6 +519,16 @@ void api_set_ready(api_t *api, bool ready, const char *why)
     api->ready = ready;
     if (n) memcpy(api->why, why, n);
     api->why[n] = 0;
+    pthread_mutex_unlock(&api->mutex);
+}
+
+void api_set_witnesses(api_t *api, unsigned asked, unsigned cosigned, bool quorum)
+{
+    pthread_mutex_lock(&api->mutex);
+    api->gathered = true;
+    api->witnesses = asked;
+    api->cosigned = cosigned;
+    api->quorum = quorum;
     pthread_mutex_unlock(&api->mutex);
 }
 

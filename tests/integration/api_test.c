@@ -8,12 +8,14 @@
 #include <cmocka.h>
 #include <pthread.h>
 
+#include "api/api_int.h"
 #include "api_world.h"
 #include "codec/cbor.h"
 #include "codec/text.h"
 #include "crypto/sha256.h"
 #include "entry/receipt.h"
 #include "merkle/tree.h"
+#include "node/custody_int.h"
 #include "tree.h"
 #include "vouchsafe/verify.h"
 
@@ -120,7 +122,9 @@ static void parameters_are_read_strictly(void **state)
         "/v1/list/p arties",
         "/v1/list/\"parties\"",
         "/v1/list/parties?of=a&of=b",
-        "/v1/list/parties?of=a&%6ff=b",
+        "/v1/list/versions?of=cohort-a&of=cohort-a",
+        "/v1/list/versions?of=cohort-a&%6ff=cohort-a",
+        "/v1/proof/consistency?from=1&to=2&to=2",
         "/v1/list/versions?of=",
         "/v1/list/versions?of=cohort-a&",
         "/v1/list/versions?&of=cohort-a",
@@ -327,10 +331,22 @@ static void names_that_are_no_tiles_are_not_found(void **state)
         if (a.status != 404) fail_msg("%s: %d", wrong[i], a.status);
         is_refused(a, 404, "ERR_NOT_FOUND");
     }
+    /* Close to the name of one that is there. */
+    static const char *const nearly[] = {"/tile/0/000.p/%ux",     "/tile/0/000.p/0%u",    "/tile/00/000.p/%u",
+                                         "/tile/0/x000/000.p/%u", "/tile/0/0000.p/%u",    "/tile/0/000.p//%u",
+                                         "/tile/0/000.p/%u/",     "/tile/0/000.p/%u.p/1", "/tile/0/00.p/%u"};
     char path[64];
     vch_ledger_info_t info;
     assert_int_equal(vch_ledger_info(w->l, &info, NULL), VCH_OK);
-    snprintf(path, sizeof path, "/tile/0/000.p/%u", (unsigned)info.checkpoint_size + 1); /* nothing signed it */
+    unsigned size = (unsigned)info.checkpoint_size;
+    for (size_t i = 0; i < sizeof nearly / sizeof *nearly; i++) {
+        const char *mark = strstr(nearly[i], "%u");
+        snprintf(path, sizeof path, "%.*s%u%s", (int)(mark - nearly[i]), nearly[i], size, mark + 2);
+        is_refused(get(path), 404, "ERR_NOT_FOUND");
+    }
+    snprintf(path, sizeof path, "/tile/0/000.p/%u", size);
+    is_status(get(path), 200);
+    snprintf(path, sizeof path, "/tile/0/000.p/%u", size + 1); /* nothing signed it */
     is_refused(get(path), 404, "ERR_NOT_FOUND");
 }
 
@@ -706,6 +722,11 @@ static aw_answer_t with_header(const char *path, const char *header)
     return aw_ask(w, &(aw_ask_t){.method = HTTP_GET, .path = path, .header = header});
 }
 
+static aw_answer_t with_token(const char *path, const char *token)
+{
+    return aw_ask(w, &(aw_ask_t){.method = HTTP_GET, .path = path, .token = token});
+}
+
 static void a_signed_request_is_good_once(void **state)
 {
     (void)state;
@@ -829,6 +850,26 @@ static void strangers_fill_no_memory(void **state)
     vch_free(h);
 }
 
+/* Whoever signs more than can be remembered must wait: nothing is forgotten early. */
+static void more_nonces_than_room_are_pushed_back(void **state)
+{
+    (void)state;
+    aw_pass(300000);
+    w->api->nonces.max = 40;
+    char *first = header_for(auditor(), "GET", "/v1/list/parties", "", aw_wall, 80);
+    is_status(with_header("/v1/list/parties", first), 200);
+    for (unsigned i = 1; i < 40; i++) is_status(get("/v1/entry/0"), 200);
+    aw_answer_t a = get("/v1/entry/0");
+    assert_true(a.retry_after_s > 0);
+    is_refused(a, 429, "ERR_LIMIT");
+    is_refused(with_header("/v1/list/parties", first), 401, "ERR_REPLAY");
+    is_status(with_token("/v1/entry/0", w->token[0].text), 200); /* others go on */
+    aw_pass(76000);
+    is_status(get("/v1/entry/0"), 200);
+    w->api->nonces.max = 1u << 17;
+    vch_free(first);
+}
+
 /* Twice as many as one generation holds, over two of its lives. */
 static void nonces_are_remembered_and_forgotten(void **state)
 {
@@ -844,12 +885,78 @@ static void nonces_are_remembered_and_forgotten(void **state)
     for (unsigned i = 0; i < 1000; i++) is_status(get("/v1/find?id=0000000000000000000000000000000000000000"), 404);
 }
 
-/* ---- tokens ---------------------------------------------------------------------------------------------- */
-
-static aw_answer_t with_token(const char *path, const char *token)
+/* Questions that cost much are answered one at a time. */
+static void costly_questions_are_pushed_back(void **state)
 {
-    return aw_ask(w, &(aw_ask_t){.method = HTTP_GET, .path = path, .token = token});
+    static const char *const heavy[] = {"/v1/trace?decision=ward-3/0", "/v1/affected"};
+    static const char *const strange[] = {"/v1/list/consents?of=cohort-a/5", "/v1/subject?dataset=cohort-a&person=a05"};
+    (void)state;
+    pthread_mutex_lock(&w->api->heavy);
+    pthread_mutex_lock(&w->api->strangers);
+    for (unsigned i = 0; i < 2; i++) {
+        aw_answer_t a = get(heavy[i]);
+        assert_true(a.retry_after_s > 0);
+        is_refused(a, 429, "ERR_LIMIT");
+        is_refused(aw_get(w, strange[i], w->subject_a5), 429, "ERR_LIMIT");
+        is_status(get(strange[i]), 200); /* who is known needn't wait */
+    }
+    is_refused(aw_get(w, heavy[0], NULL), 401, "ERR_KEY"); /* who may not know isn't told of it either */
+    pthread_mutex_unlock(&w->api->strangers);
+    pthread_mutex_unlock(&w->api->heavy);
+    for (unsigned i = 0; i < 2; i++) {
+        is_status(get(heavy[i]), 200);
+        is_status(aw_get(w, strange[i], w->subject_a5), 200);
+    }
 }
+
+/* An entry that speaks of several subjects is none of theirs alone. */
+static void one_of_several_subjects_sees_only_itself(void **state)
+{
+    char path[64];
+    (void)state;
+    is_status(aw_get(w, "/v1/list/consents?of=cohort-a/1", w->subject_a1), 200);
+    snprintf(path, sizeof path, "/v1/entry/%llu/statements", (unsigned long long)w->at_consent_a123);
+    is_refused(aw_get(w, path, w->subject_a1), 403, "ERR_ROLE");
+    snprintf(path, sizeof path, "/v1/entry/%llu/statements", (unsigned long long)w->at_consent_a0);
+    is_refused(aw_get(w, path, w->subject_a1), 403, "ERR_ROLE");
+    is_status(aw_get(w, path, w->subject_a0), 200);
+}
+
+/* Every kind of asker at every class; with [ledger] read = parties. */
+static void classes_let_in_whom_they_name(void **state)
+{
+    static const struct {
+        api_asker_t who;
+        const char *expect; /* open, read, party, entitled, auditor, operator */
+    } people[] = {
+        {{.kind = API_NOBODY}, "y-----"},
+        {{.kind = API_NOBODY, .local = true}, "yy----"},
+        {{.kind = API_NOBODY, .local = true, .is_operator = true, .is_auditor = true}, "yy----"},
+        {{.kind = API_KEY}, "y--y--"},
+        {{.kind = API_KEY, .local = true, .is_operator = true}, "yy-y--"},
+        {{.kind = API_MEMBER}, "yyyy--"},
+        {{.kind = API_MEMBER, .local = true}, "yyyy--"},
+        {{.kind = API_MEMBER, .is_auditor = true}, "yyyyy-"},
+        {{.kind = API_MEMBER, .is_operator = true}, "yyyy--"},
+        {{.kind = API_MEMBER, .is_operator = true, .local = true}, "yyyyyy"},
+        {{.kind = API_TOKEN, .scope = API_SCOPE_READ}, "yyy---"},
+        {{.kind = API_TOKEN, .scope = API_SCOPE_READ, .local = true}, "yyy---"},
+        {{.kind = API_TOKEN, .scope = API_SCOPE_STATEMENTS}, "yyyy--"},
+        {{.kind = API_TOKEN, .scope = API_SCOPE_OPERATOR}, "yyyyyy"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof people / sizeof *people; i++)
+        for (int class = API_OPEN; class <= API_OPERATOR; class ++) {
+            static api_call_t c;
+            c = (api_call_t){.api = w->api, .l = w->l, .who = people[i].who};
+            vch_rc rc = api_admit(&c, (api_who_t) class);
+            bool in = people[i].expect[class] == 'y';
+            if (in != (rc == VCH_OK)) fail_msg("asker %zu, class %d: %s", i, class, vch_rc_name(rc));
+            if (!in) assert_int_equal(c.status, people[i].who.kind == API_NOBODY ? 401 : 403);
+        }
+}
+
+/* ---- tokens ---------------------------------------------------------------------------------------------- */
 
 static void tokens_come_and_go(void **state)
 {
@@ -915,6 +1022,97 @@ static void a_damaged_list_of_tokens_lets_nobody_in(void **state)
     good[n] = 0;
     (void)aw_file(w, "l/tokens", good);
     is_status(with_token("/v1/list/parties", w->token[0].text), 200);
+}
+
+/* ---- which row is whose --------------------------------------------------------------------------------------- */
+
+static uint64_t find_kind(const char *kind)
+{
+    char want[64];
+    vch_ledger_info_t info;
+    LH_OK(vch_ledger_info(w->l, &info, &lh_err));
+    snprintf(want, sizeof want, "\"kind\":\"%s\"", kind);
+    for (uint64_t i = info.size; i-- > 0;) {
+        vch_text_t text;
+        LH_OK(vch_entry_show(w->l, i, &text, &lh_err));
+        bool is = strstr(text.p, want) != NULL;
+        vch_text_free(&text);
+        if (is) return i;
+    }
+    fail_msg("no entry of kind %s", kind);
+    return 0;
+}
+
+/* A column of rows' subjects names no dataset, but it is about one. */
+static void whose_rows_are_whose_is_for_the_custodian(void **state)
+{
+    char path[64];
+    vch_receipt_t r;
+    vch_ingest_t in;
+    const struct {
+        const vch_signer_t *who;
+        int status;
+    } people[] = {{w->party[AW_CLINIC_A], 200},
+                  {auditor(), 200},
+                  {w->party[AW_CLINIC_B], 403},
+                  {w->party[AW_LAB], 403},
+                  {w->party[AW_DEPOT], 403},
+                  {w->subject_a0, 403},
+                  {NULL, 401}};
+    (void)state;
+    const char *csv = aw_file(w, "visits", "visit,patient,age\n1,x2,5\n2,x1,6\n3,x2,7\n4,x3,8\n");
+    vch_dataset_spec_t spec = {.name = "visits", .header_csv = csv, .subject_col = "patient", .key_col = "visit"};
+    LH_OK(vch_dataset_create(w->l, w->party[AW_CLINIC_A], &spec, &r, &lh_err));
+    LH_OK(vch_dataset_add(w->l, w->party[AW_CLINIC_A], "visits", csv, NULL, NULL, NULL, &in, &lh_err));
+    snprintf(path, sizeof path, "/v1/entry/%llu/statements", (unsigned long long)find_kind("subjects"));
+    for (size_t i = 0; i < sizeof people / sizeof *people; i++)
+        is_status(aw_get(w, path, people[i].who), people[i].status);
+    is_status(with_token(path, w->token[0].text), 403);
+    is_status(with_token(path, w->token[1].text), 200);
+    uint64_t count;
+    const char *paper = aw_file(w, "paper.csv", "x1,Research,2079-01-01,give\n");
+    LH_OK(vch_consent_record(w->l, w->party[AW_CLINIC_A], "visits", paper, &count, &lh_err));
+    LH_OK(vch_access_request(w->l, w->party[AW_LAB], "visits", AW_PURPOSE, AW_PROCESSING, NULL, 0, &r, &lh_err));
+    assert_true(r.permit);
+    is_status(aw_get(w, path, w->party[AW_LAB]), 200); /* a grant on that dataset now lives */
+    is_status(aw_get(w, path, w->party[AW_LATE]), 403);
+}
+
+/* ---- what the custodian's files hold --------------------------------------------------------------------------- */
+
+/* An ingest that was cut off leaves subjects behind that never were. */
+static void subjects_that_never_were_have_no_key(void **state)
+{
+    static const vch_hash_t id;
+    char hex[65];
+    cwriter_t file;
+    vch_buf_t record;
+    (void)state;
+    vch_keyid_t key = vch_pubkey_id(vch_signer_public(w->stranger));
+    vch_hex(hex, w->dataset_a.b, 32);
+    vch_buf_init(&record, 256);
+    LH_OK(vch_buf_put(&record, key.b, 32));
+    LH_OK(vch_buf_put(&record, "ghost", 5));
+    LH_OK(cw_open(&file, w->l, hex, CF_SUBJECTS, AW_ROWS, &id, 0, &lh_err));
+    LH_OK(cw_put(&file, vch_buf_slice(&record), &lh_err));
+    LH_OK(cw_finish(&file, &lh_err));
+    vch_buf_free(&record);
+    LH_OK(vch_subject_given_key(w->l, &w->dataset_a, AW_ROWS, &key, &lh_err)); /* it is there to be found */
+    is_refused(aw_get(w, "/v1/subject?dataset=cohort-a&subject=6", w->stranger), 403, "ERR_ROLE");
+    is_refused(aw_get(w, "/v1/list/consents?of=cohort-a/6", w->stranger), 403, "ERR_ROLE");
+}
+
+/* Where a file should lie is not told to those who ask. */
+static void missing_files_are_not_named(void **state)
+{
+    char there[160], away[160];
+    (void)state;
+    snprintf(there, sizeof there, "%s/l/trust.policy", w->dir);
+    snprintf(away, sizeof away, "%s/away", w->dir);
+    assert_int_equal(rename(there, away), 0);
+    is_refused(get("/v1/trace?decision=ward-3/0"), 404, "ERR_NOT_FOUND"); /* looks for paths in the text */
+    assert_int_equal(rename(away, there), 0);
+    is_status(get("/v1/trace?decision=ward-3/0"), 200);
 }
 
 /* ---- evidence, records ---------------------------------------------------------------------------------------- */
@@ -1070,9 +1268,17 @@ static void metrics_count_what_happens(void **state)
             fail_msg("%s: %llu, then %llu", grown[i].line, (unsigned long long)before, (unsigned long long)after);
     }
     assert_int_equal(metric(&b, "vouchsafe_ready"), 1);
+    assert_null(strstr(b.text, "vouchsafe_witness"));
     assert_int_equal(metric(&b, "vouchsafe_unsequenced_entries"), 0);
     aw_free(&a);
     aw_free(&b);
+    api_set_witnesses(w->api, 3, 2, true);
+    a = get("/metrics");
+    check_exposition(a.text);
+    assert_int_equal(metric(&a, "vouchsafe_witnesses"), 3);
+    assert_int_equal(metric(&a, "vouchsafe_witnesses_cosigned"), 2);
+    assert_int_equal(metric(&a, "vouchsafe_witness_quorum"), 1);
+    aw_free(&a);
 }
 
 static void the_age_of_the_checkpoint_is_told(void **state)
@@ -1221,8 +1427,15 @@ int main(void)
         cmocka_unit_test(damaged_headers_are_refused),
         cmocka_unit_test(strangers_fill_no_memory),
         cmocka_unit_test(nonces_are_remembered_and_forgotten),
+        cmocka_unit_test(more_nonces_than_room_are_pushed_back),
+        cmocka_unit_test(costly_questions_are_pushed_back),
+        cmocka_unit_test(one_of_several_subjects_sees_only_itself),
+        cmocka_unit_test(classes_let_in_whom_they_name),
         cmocka_unit_test(tokens_come_and_go),
         cmocka_unit_test(a_damaged_list_of_tokens_lets_nobody_in),
+        cmocka_unit_test(whose_rows_are_whose_is_for_the_custodian),
+        cmocka_unit_test(subjects_that_never_were_have_no_key),
+        cmocka_unit_test(missing_files_are_not_named),
         cmocka_unit_test(bundles_verify_offline),
         cmocka_unit_test(records_are_the_log),
         cmocka_unit_test(affected_models_are_told_to_those_they_concern),
