@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <pthread.h>
 
 #include "entry/note.h"
 #include "ledger_help.h"
@@ -486,6 +487,43 @@ static void no_answer_at_all(void **state)
     assert_true(r.again && same.again && r.index == same.index && r.time.ms == same.time.ms);
     assert_int_equal(models(s), 1);
     vch_buf_free(&tx);
+}
+
+typedef struct {
+    site_t *s;
+    unsigned number, failed;
+} worker_t;
+
+static void *work(void *ctx)
+{
+    worker_t *w = ctx;
+    vch_receipt_t r;
+    vch_text_t text;
+    vch_err_t err;
+    for (unsigned i = 0; i < 6; i++) {
+        w->failed += lh_submit(w->s->n, w->s->team, w->number * 100 + i, &r, &err) != VCH_OK;
+        bool told = vch_query(w->s->n, "parties", NULL, &text, &err) == VCH_OK;
+        if (told) vch_text_free(&text);
+        w->failed += !told;
+    }
+    return NULL;
+}
+
+/* One handle, several threads. */
+static void many_threads(void **state)
+{
+    site_t *s = *state;
+    pthread_t thread[4];
+    worker_t worker[4];
+    for (unsigned i = 0; i < 4; i++) {
+        worker[i] = (worker_t){s, i, 0};
+        assert_int_equal(pthread_create(&thread[i], NULL, work, &worker[i]), 0);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        pthread_join(thread[i], NULL);
+        assert_int_equal(worker[i].failed, 0);
+    }
+    assert_int_equal(models(s), 24);
 }
 
 /* Two handles sign with one key. */
@@ -1019,6 +1057,7 @@ int main(void)
         TEST(answers_get_lost),
         TEST(no_answer_at_all),
         TEST(one_key_twice),
+        TEST(many_threads),
         TEST(a_number_is_taken),
         TEST(many_transactions),
         TEST(nobody_answers),
