@@ -6,6 +6,7 @@
 #include "merkle/tree.h"
 
 #define JSON "application/json"
+#define QUORUM_PATIENCE_MS 600000u
 #define LONG "max-age=31536000, immutable"
 
 /* ---- this node ----------------------------------------------------------------------- */
@@ -33,9 +34,24 @@ vch_rc api_check_ready(api_t *api, vch_err_t *err)
     return rc == VCH_OK ? vch_ledger_ready(api->l, err) : rc;
 }
 
+static vch_rc check_quorum(api_t *api, vch_err_t *err)
+{
+    uint64_t boot = api->l->port->clock->boot_ms(api->l->port);
+    vch_rc rc = VCH_OK;
+    pthread_mutex_lock(&api->mutex);
+    if (api->gathered && !api->quorum && boot - api->quorum_boot >= QUORUM_PATIENCE_MS)
+        rc = vch_hint(err,
+                      vch_fail(err, VCH_ERR_QUORUM, "for %llu minutes %u of %u witnesses were too few for a quorum",
+                               (unsigned long long)(boot - api->quorum_boot) / 60000, api->cosigned, api->witnesses),
+                      "submissions are taken, but nothing new is committed");
+    pthread_mutex_unlock(&api->mutex);
+    return rc;
+}
+
 vch_rc api_get_ready(api_call_t *c)
 {
     vch_rc rc = api_check_ready(c->api, &c->err);
+    if (rc == VCH_OK) rc = check_quorum(c->api, &c->err);
     if (rc != VCH_OK) {
         c->status = 503;
         c->res->retry_after_s = 10;

@@ -60,7 +60,8 @@ void api_free(api_t *);
 http_service_t api_service(api_t *);
 /* While false, /v1/health/ready answers 503 with `why`. */
 void api_set_ready(api_t *, bool ready, const char *why);
-/* What the last round to the witnesses brought, for /metrics. */
+/* What the last round to the witnesses brought, for /metrics.  Without a quorum
+ * for ten minutes /v1/health/ready answers 503; submissions are taken on. */
 void api_set_witnesses(api_t *, unsigned asked, unsigned cosigned, bool quorum);
 void api_set_http(api_t *, const http_server_t *); /* whose counters /metrics shows */
 /* Tokens and settings are read again. */

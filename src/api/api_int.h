@@ -115,6 +115,7 @@ struct api {
     char why[200];
     unsigned witnesses, cosigned; /* asked, and answered, the last time */
     bool gathered, quorum;
+    uint64_t quorum_boot; /* when there last was one, or was asked for the first time */
     _Atomic(const http_server_t *) http;
     api_nonces_t nonces;
     pthread_mutex_t strangers, heavy; /* held while one such question is answered; others are pushed back */

@@ -524,7 +524,9 @@ void api_set_ready(api_t *api, bool ready, const char *why)
 
 void api_set_witnesses(api_t *api, unsigned asked, unsigned cosigned, bool quorum)
 {
+    uint64_t boot = api->l->port->clock->boot_ms(api->l->port);
     pthread_mutex_lock(&api->mutex);
+    if (quorum || !api->gathered) api->quorum_boot = boot;
     api->gathered = true;
     api->witnesses = asked;
     api->cosigned = cosigned;

@@ -279,6 +279,7 @@ static void tell_witnesses(serve_t *s, const vch_gather_t *g)
                    {"entries", NULL, g->size}, {"asked", NULL, g->asked}, {"cosigned", NULL, g->cosigned},
                    {"committed", NULL, g->committed}, {"note", g->note});
     s->quorum = g->quorum;
+    if (g->asked) api_set_witnesses(s->api, g->asked, g->cosigned, g->quorum);
 }
 
 /* Closes the block, signs, asks the witnesses; nothing when nothing is new.  A

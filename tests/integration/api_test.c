@@ -694,6 +694,27 @@ static void what_the_daemon_says_decides_first(void **state)
     vch_buf_free(&tx);
 }
 
+static void a_quorum_that_stays_away_is_told(void **state)
+{
+    (void)state;
+    vch_buf_t tx = transaction(22, next_sequence(w->party[AW_LAB]), w->party[AW_LAB]);
+    api_set_witnesses(w->api, 3, 1, false);
+    aw_pass(599999);
+    is_status(get("/v1/health/ready"), 200);
+    api_set_witnesses(w->api, 3, 1, false);
+    aw_pass(1);
+    aw_answer_t a = get("/v1/health/ready");
+    assert_non_null(strstr(a.text, "10 minutes 1 of 3 witnesses"));
+    is_refused(a, 503, "ERR_QUORUM");
+    is_status(submit(&tx), 200); /* durable and promised all the same */
+    api_set_witnesses(w->api, 3, 2, true);
+    is_status(get("/v1/health/ready"), 200);
+    aw_pass(3600000);
+    is_status(get("/v1/health/ready"), 200); /* an idle log asks nobody */
+    w->api->gathered = false;
+    vch_buf_free(&tx);
+}
+
 static void a_clock_that_jumped_is_told(void **state)
 {
     (void)state;
@@ -1419,6 +1440,7 @@ int main(void)
         cmocka_unit_test(a_batch_tells_each_its_own_fate),
         cmocka_unit_test(a_full_disk_refuses_writes_and_not_reads),
         cmocka_unit_test(what_the_daemon_says_decides_first),
+        cmocka_unit_test(a_quorum_that_stays_away_is_told),
         cmocka_unit_test(a_clock_that_jumped_is_told),
         cmocka_unit_test(a_signed_request_is_good_once),
         cmocka_unit_test(a_stolen_request_is_good_for_nothing_else),
