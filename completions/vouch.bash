@@ -5,7 +5,7 @@ _vouch() {
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         if [ -n "$skip" ]; then skip=; continue; fi
         case $word in
-        -C | -o | -w | --dir | --node | --as | --passphrase-file | --keys-dir | --trust | --token-file | --ca-file | --cert-file | --cert-key-file | --operator | --origin | --algorithm | --grant-life | --listen | --tls-cert | --tls-key | --log-level | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --scope | --days | --new-origin) skip=1 ;;
+        -C | -o | -w | --dir | --node | --as | --passphrase-file | --keys-dir | --trust | --token-file | --ca-file | --cert-file | --cert-key-file | --operator | --origin | --algorithm | --grant-life | --listen | --tls-cert | --tls-key | --log-level | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --scope | --days | --new-origin | --log) skip=1 ;;
         -*) ;;
         *) if [ -z "$noun" ]; then noun=$word; elif [ -z "$verb" ]; then verb=$word; fi ;;
         esac
@@ -16,7 +16,7 @@ _vouch() {
         return
     fi
     case "$noun $verb" in
-    ' ') words='init status check doctor serve verify id party wallet dataset terms consent access run model deployment decision bundle log state token config backup completion help version ' ;;
+    ' ') words='init status check doctor serve verify id party wallet dataset terms consent access run model deployment decision bundle log state token config backup witness completion help version ' ;;
     'id ') words='new list show ' ;;
     'party ') words='add list show rotate revoke ' ;;
     'wallet ') words='new list show keys ' ;;
@@ -29,11 +29,12 @@ _vouch() {
     'deployment ') words='add end list ' ;;
     'decision ') words='log list show trace ' ;;
     'bundle ') words='make show ' ;;
-    'log ') words='head cat submit export prove mirror ' ;;
+    'log ') words='head cosign cat submit export prove mirror ' ;;
     'state ') words='get prove ' ;;
     'token ') words='new list revoke ' ;;
     'config ') words='show accept ' ;;
     'backup ') words='make check restore ' ;;
+    'witness ') words='init serve show ' ;;
     'init '*) words=' --operator --origin --algorithm --grant-life' ;;
     'check '*) words=' --full --repair' ;;
     'serve '*) words=' --listen --tls-cert --tls-key --public-plain --log-level' ;;
@@ -62,6 +63,8 @@ _vouch() {
     'token new') words=' --scope --days' ;;
     'backup make') words=' --keys' ;;
     'backup restore') words=' --new-origin' ;;
+    'witness init') words=' --name --log' ;;
+    'witness serve') words=' --listen --tls-cert --tls-key --public-plain --log-level' ;;
     'help '*) words=' --man' ;;
     *) words= ;;
     esac

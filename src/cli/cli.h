@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "codec/json.h"
+#include "vouchsafe/serve.h"
 #include "vouchsafe/vouchsafe.h"
 
 #define CLI_ARGS_MAX 16
@@ -189,6 +190,8 @@ VCH_MUST_USE vch_rc cli_submit(cli_t *, const char *kind, cli_json_t *fields);
 VCH_MUST_USE vch_rc cli_show_receipt(cli_t *, const vch_receipt_t *);
 /* A node at this URL, asked as --as, --trust, --token-file and so on say. */
 VCH_MUST_USE vch_rc cli_connect(cli_t *, const char *url, vch_ledger_t **ret);
+/* How to serve: listen, tls-cert, tls-key, public-plain, log-level; lines go to stderr, the address to stdout. */
+VCH_MUST_USE vch_rc cli_serving(cli_t *, vch_serve_t *ret);
 /* The identity of --as into cli->signer, unless it is there already. */
 VCH_MUST_USE vch_rc cli_load_signer(cli_t *);
 VCH_MUST_USE vch_rc cli_load_signer_of(cli_t *, vch_ledger_t *); /* whose keys are meant */
@@ -281,6 +284,10 @@ CLI_HANDLER(cli_log_mirror);
 CLI_HANDLER(cli_backup_make);
 CLI_HANDLER(cli_backup_check);
 CLI_HANDLER(cli_backup_restore);
+CLI_HANDLER(cli_log_cosign);
+CLI_HANDLER(cli_witness_init);
+CLI_HANDLER(cli_witness_serve);
+CLI_HANDLER(cli_witness_show);
 #undef CLI_HANDLER
 
 #endif

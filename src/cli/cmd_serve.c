@@ -34,17 +34,23 @@ static vch_rc log_level(cli_t *cli, vch_say_t *ret)
     return given ? cli_usage(cli, "--log-level is error, warn, info or debug, not \"%.20s\"", given) : VCH_OK;
 }
 
+vch_rc cli_serving(cli_t *cli, vch_serve_t *ret)
+{
+    *ret = (vch_serve_t){.listen = cli_get(cli, "listen"),
+                         .tls_cert = cli_get(cli, "tls-cert"),
+                         .tls_key = cli_get(cli, "tls-key"),
+                         .public_plain = cli_get(cli, "public-plain") != NULL,
+                         .log = log_line,
+                         .ready = show_address,
+                         .ctx = cli};
+    (void)signal(SIGPIPE, SIG_IGN); /* a reader of stdout or stderr that left is no reason to stop */
+    return log_level(cli, &ret->level);
+}
+
 vch_rc cli_serve(cli_t *cli)
 {
-    vch_serve_t o = {.listen = cli_get(cli, "listen"),
-                     .tls_cert = cli_get(cli, "tls-cert"),
-                     .tls_key = cli_get(cli, "tls-key"),
-                     .public_plain = cli_get(cli, "public-plain") != NULL,
-                     .flags = cli_get(cli, "accept-clock") ? VCH_LEDGER_ACCEPT_CLOCK : 0,
-                     .log = log_line,
-                     .ready = show_address,
-                     .ctx = cli};
-    VCH_TRY(log_level(cli, &o.level));
-    (void)signal(SIGPIPE, SIG_IGN); /* a reader of stdout or stderr that left is no reason to stop */
+    vch_serve_t o;
+    VCH_TRY(cli_serving(cli, &o));
+    o.flags = cli_get(cli, "accept-clock") ? VCH_LEDGER_ACCEPT_CLOCK : 0;
     return vch_serve(cli->dir, &o, &cli->err);
 }

@@ -396,6 +396,19 @@ def a_backup_and_back():
     assert ask("log", "mirror", LEDGER, "--trust", os.path.join(LEDGER, "trust.policy"), ledger=path("mirror"))["entries"]
 
 
+def a_witness():
+    at = path("witness")
+    assert ask("witness", "init", at, "--name", "w.example")["name"] == ask("witness", "show", at)["name"] == "w.example"
+    assert ask("log", "cosign")["quorum"] is True  # nobody is asked for
+    process = subprocess.Popen([VOUCH, "--json", "witness", "serve", at, "--listen", "127.0.0.1:0"], text=True, env=ENV,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    covered.add("witness serve")
+    assert json.loads(process.stdout.readline())["listening"].startswith("127.0.0.1:")
+    process.terminate()
+    assert process.wait(30) == 0
+    process.stdout.close()
+
+
 def on_terminal(*args):
     """What a command writes to stderr when that is a terminal; it must succeed."""
     master, slave = pty.openpty()

@@ -223,11 +223,19 @@ func run(f folder, vkey string) error {
 }
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: xmod FOLDER VKEY")
+	var err error
+	switch args := os.Args[1:]; {
+	case len(args) == 2 && args[0] == "ask":
+		err = ask(args[1])
+	case len(args) == 4 && args[0] == "cosigned":
+		err = cosigned(args[1], args[2], args[3])
+	case len(args) == 2:
+		err = run(folder(args[0]), strings.TrimSpace(args[1]))
+	default:
+		fmt.Fprintln(os.Stderr, "usage: xmod FOLDER VKEY | ask FOLDER | cosigned NOTE LOG-VKEY WITNESS-VKEY")
 		os.Exit(2)
 	}
-	if err := run(folder(os.Args[1]), strings.TrimSpace(os.Args[2])); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "xmod:", err)
 		os.Exit(1)
 	}
