@@ -205,18 +205,22 @@ static void say_refused(serve_t *s, bool room, const vch_err_t *err)
 /* The old handle goes, whatever comes. */
 static void open_again(serve_t *s, bool room)
 {
-    vch_err_t err = {0}, unused;
+    vch_err_t err = {0};
     vch_ledger_t *fresh = NULL;
     pthread_rwlock_wrlock(&s->swap);
-    vch_rc rc = vch_ledger_close(s->l, &unused); /* a broken one has nothing to write, a read-only one neither */
+    /* A broken one has nothing left to write, a read-only one neither. */
+    if (vch_ledger_close(s->l, &err) != VCH_OK) daemon_say_err(&s->d, VCH_SAY_WARN, "ledger.failed", &err);
     s->l = NULL;
-    rc = VCH_ERR_FULL;
-    if (room) rc = vch_ledger_open(&fresh, s->dir, s->o->flags, &err);
+    vch_rc rc = room ? vch_ledger_open(&fresh, s->dir, s->o->flags, &err) : VCH_ERR_FULL;
     s->writable = rc == VCH_OK;
-    if (rc != VCH_OK) say_refused(s, room, &err);
-    if (rc != VCH_OK) rc = vch_ledger_open(&fresh, s->dir, VCH_LEDGER_READ_ONLY, &err);
-    if (rc == VCH_OK) s->l = fresh;
-    if (rc != VCH_OK) s->why = err;
+    if (rc != VCH_OK) {
+        say_refused(s, room, &err);
+        rc = vch_ledger_open(&fresh, s->dir, VCH_LEDGER_READ_ONLY, &err);
+    }
+    if (rc == VCH_OK)
+        s->l = fresh;
+    else
+        s->why = err;
     s->api->l = s->l;
     pthread_rwlock_unlock(&s->swap);
 }

@@ -277,7 +277,7 @@ static unsigned scaled(unsigned n)
     const char *scale = getenv("VOUCHSAFE_TEST_SCALE");
     unsigned long percent = scale ? strtoul(scale, NULL, 10) : 100;
     unsigned now = (unsigned)(n * percent / 100);
-    return now ? now : 1;
+    return now > 3 ? now : 3;
 }
 
 /* ---- stopped and killed under load -------------------------------------------------------------- */
@@ -321,7 +321,7 @@ static void ended_under_load(int signal_number, unsigned times)
         check_acked(&b);
     }
     print_message("%zu acknowledged\n", b.acked_n);
-    assert_true(times < 2 || b.acked_n > 0);
+    assert_true(b.acked_n > 0);
     b.acked[0].entry.b[0] ^= 1; /* and one that is not there would be missed */
     LH_OK(vch_ledger_open(&l, b.dir, VCH_LEDGER_READ_ONLY, &lh_err));
     LH_OK(vch_ledger_read_begin(l, &lh_err));
