@@ -55,4 +55,4 @@ install:
 	@if [ "$$(id -u)" = 0 ]; then chown -R --reference=Makefile build; [ -n "$(DESTDIR)" ] || ldconfig; fi
 
 clean:
-	@rm -rf build build-clang build-asan build-tsan build-fuzz demo-ledger
+	@rm -rf build build-clang build-asan build-tsan build-fuzz build-soak build-s390x demo-ledger
