@@ -14,7 +14,6 @@
 
 /* ---- who asks ------------------------------------------------------------------ */
 
-typedef enum { API_SCOPE_READ, API_SCOPE_STATEMENTS, API_SCOPE_OPERATOR } api_scope_t;
 typedef enum {
     API_NOBODY,
     API_KEY, /* proved a key that belongs to no party: perhaps a subject's */
@@ -27,7 +26,7 @@ typedef struct {
     bool local;
     bool is_operator; /* the key of the party that runs this ledger */
     bool is_auditor;
-    api_scope_t scope; /* of a token */
+    vch_scope_t scope; /* of a token */
     vch_keyid_t key;   /* of KEY and MEMBER */
     vch_id_t party;    /* of MEMBER */
     bool fresh;        /* the nonce below is still to be used up */
@@ -167,10 +166,6 @@ VCH_MUST_USE vch_rc api_forbid(api_call_t *, const char *hint);
 /* What they asked about is not there: parties are told, others are not. */
 VCH_MUST_USE vch_rc api_not_there(api_call_t *, vch_rc);
 VCH_MUST_USE vch_rc api_push_back(api_call_t *, unsigned seconds, const char *text);
-
-/* ---- tokens.c ---- */
-/* ERR_KEY: unknown or expired. */
-VCH_MUST_USE vch_rc api_token_check(vch_ledger_t *, vch_slice_t secret, vch_time_t now, api_scope_t *ret, vch_err_t *);
 
 /* ---- answer*.c ---- */
 /* Is this node taking submissions?  err says why not, and names no path. */

@@ -229,7 +229,7 @@ static vch_rc identify_token(api_call_t *c)
 {
     const size_t skip = strlen("Bearer ");
     vch_slice_t secret = vch_slice(c->req->authorization.p + skip, c->req->authorization.n - skip);
-    vch_rc rc = api_token_check(c->l, secret, c->now, &c->who.scope, &c->err);
+    vch_rc rc = vch_token_scope(c->l, secret, c->now, &c->who.scope, &c->err);
     if (rc == VCH_ERR_KEY)
         return refuse(c, API_REFUSED_TOKEN, 401, rc, "this token is unknown, revoked or expired",
                       "the operator makes one with vouch token new");
@@ -276,7 +276,7 @@ static bool admits_reader(const api_call_t *c)
 
 static bool admits_operator(const api_asker_t *who)
 {
-    if (who->kind == API_TOKEN) return who->scope == API_SCOPE_OPERATOR;
+    if (who->kind == API_TOKEN) return who->scope == VCH_SCOPE_OPERATOR;
     return who->kind == API_MEMBER && who->local && who->is_operator;
 }
 
@@ -299,7 +299,7 @@ vch_rc api_admit(api_call_t *c, api_who_t class)
         return api_forbid(c, "this is for parties of the ledger");
     case API_ENTITLED:
         if (who->kind == API_MEMBER || who->kind == API_KEY) return VCH_OK;
-        if (who->kind == API_TOKEN && who->scope != API_SCOPE_READ) return VCH_OK;
+        if (who->kind == API_TOKEN && who->scope != VCH_SCOPE_READ) return VCH_OK;
         return api_forbid(c, "this needs a token of scope statements");
     case API_AUDITOR:
         if (admits_auditor(who)) return VCH_OK;
@@ -315,7 +315,7 @@ vch_rc api_admit(api_call_t *c, api_who_t class)
 
 bool api_knows_all(const api_asker_t *who)
 {
-    return (who->kind == API_TOKEN && who->scope == API_SCOPE_STATEMENTS) || admits_auditor(who);
+    return (who->kind == API_TOKEN && who->scope == VCH_SCOPE_STATEMENTS) || admits_auditor(who);
 }
 
 static vch_rc may_know(api_call_t *c, const vch_about_t *about)

@@ -569,6 +569,12 @@ static vch_rc check_services(check_t *c)
 /* ---- all of it ------------------------------------------------------------------------------------------------------
  */
 
+static void check_tokens(check_t *c)
+{
+    vch_err_t why = {0};
+    if (nd_tokens_check(c->port, c->dir, &why) != VCH_OK) found(c, "tokens", why.text);
+}
+
 static vch_rc check_all(check_t *c)
 {
     VCH_TRY(check_settings(c));
@@ -580,6 +586,7 @@ static vch_rc check_all(check_t *c)
         check_log_key(c);
     }
     VCH_TRY(check_settings_sums(c));
+    check_tokens(c);
     VCH_TRY(list_in(c, "keys", check_key_file, c));
     VCH_TRY(list_in(c, "runs", check_run_sums, c));
     VCH_TRY(list_in(c, "blobs", check_blob_folder, c));

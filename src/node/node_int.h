@@ -158,6 +158,10 @@ void nd_signatures_learn(nd_signatures_t *, const vch_prepared_t *verified);
 /* ---- the genesis statement (vocabulary.c) ---- */
 vch_rc nd_genesis_fields(vch_buf_t *ret, const vch_init_t *, const vch_signer_t *operator_key);
 
+/* ---- tokens (tokens.c) ---- */
+/* The file is whole; VCH_OK when there is none. */
+vch_rc nd_tokens_check(vch_port_t *, const char *dir, vch_err_t *);
+
 /* ---- lists of checksums (sums.c) ---- */
 #define ND_SUMS "SUMS" /* of what people may edit: vouch.conf, trust.policy; and ORIGIN */
 typedef struct {

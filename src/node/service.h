@@ -26,8 +26,6 @@ VCH_MUST_USE vch_rc vch_subject_into(vch_ledger_t *, const vch_id_t *dataset, ui
 
 /* A receipt as an object; `promise` (may be empty) is its receipt file. */
 VCH_MUST_USE vch_rc vch_receipt_into(const vch_receipt_t *, vch_slice_t promise, vch_buf_t *ret);
-/* "name":"ISO-8601","name ms":N */
-VCH_MUST_USE vch_rc vch_time_into(const char *name, vch_time_t, vch_buf_t *ret);
 /* {"origin","network","version","size","height","checkpoint size","committed","time","log key"}. */
 VCH_MUST_USE vch_rc vch_info_into(vch_ledger_t *, const char *version, vch_buf_t *ret, vch_err_t *);
 
@@ -42,6 +40,10 @@ typedef struct {
 VCH_MUST_USE vch_rc vch_known_key(vch_ledger_t *, const vch_keyid_t *, vch_known_t *ret, vch_err_t *);
 /* The first party of genesis. */
 VCH_MUST_USE vch_rc vch_ledger_operator(vch_ledger_t *, vch_id_t *ret, vch_err_t *);
+
+typedef enum { VCH_SCOPE_READ, VCH_SCOPE_STATEMENTS, VCH_SCOPE_OPERATOR } vch_scope_t;
+/* What this token opens; ERR_KEY when it is unknown or has ended. */
+VCH_MUST_USE vch_rc vch_token_scope(vch_ledger_t *, vch_slice_t secret, vch_time_t now, vch_scope_t *ret, vch_err_t *);
 
 /* ---- what a question is about, and who may know ------------------------------- */
 

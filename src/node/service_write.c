@@ -150,5 +150,3 @@ vch_rc vch_receipt_into(const vch_receipt_t *r, vch_slice_t promise, vch_buf_t *
     }
     return vch_buf_u8(b, '}');
 }
-
-vch_rc vch_time_into(const char *name, vch_time_t t, vch_buf_t *ret) { return nd_put_time(ret, name, t); }

@@ -176,6 +176,7 @@ static void put_everything(fh_t *w)
     vch_receipt_t r;
     vch_hash_t hash;
     uint64_t count;
+    vch_token_t token;
     fh_make(w, FH_DECISIONS);
     fh_open(w);
     FH_OK(w, vch_consent_withdraw(w->l, w->op, w->wallet, "cohort", who, who, 1, NULL, &r, &w->err));
@@ -187,6 +188,7 @@ static void put_everything(fh_t *w)
     FH_OK(w, vch_identity_new(w->l, "plain", "p256", NULL, &w->err));
     FH_OK(w, vch__wallet_new_on(w->port, FH_DIR "/keys/own.wallet", 1, 0, "a passphrase", &w->err));
     FH_OK(w, vch__wallet_new_on(w->port, FH_DIR "/keys/owners.wallet", 3, 1, NULL, &w->err));
+    FH_OK(w, vch_token_new(w->l, "scraper", "read", 90, &token, &w->err));
     fh_close(w);
 }
 

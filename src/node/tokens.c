@@ -3,12 +3,15 @@
  *
  *   vouchsafe tokens 1
  *   <name> <scope> <made, ms> <ends, ms> <SHA-256 of the token's text, hex>
+ *   end <SHA-256 of all lines above, hex>
  *
  * A token's text is 32 random bytes in base64url and is shown once.  The file is
- * read at each use, so a revoked one is refused at once. */
-#include "api/api_int.h"
+ * read at each use, so a revoked one is refused at once; a damaged one lets
+ * nobody in (docs/formats/tokens.md). */
 #include "codec/text.h"
 #include "crypto/sha256.h"
+#include "node/node_int.h"
+#include "node/service.h"
 
 #define TOKEN_LEN 43
 #define FILE_MAX (256u << 10)
@@ -19,6 +22,7 @@
 
 static const char head[] = "vouchsafe tokens 1\n";
 #define HEAD_LEN (sizeof head - 1)
+#define END_LEN 69
 
 static const char *const scopes[] = {"read", "statements", "operator"};
 #define SCOPES (sizeof scopes / sizeof *scopes)
@@ -26,18 +30,18 @@ static const char *const scopes[] = {"read", "statements", "operator"};
 typedef struct {
     vch_slice_t line; /* with its newline */
     vch_slice_t name;
-    api_scope_t scope;
+    vch_scope_t scope;
     uint64_t made, ends;
     vch_hash_t hash;
 } token_t;
 
 /* ---- the file ----------------------------------------------------------------------- */
 
-static bool scope_get(vch_slice_t text, api_scope_t *ret)
+static bool scope_get(vch_slice_t text, vch_scope_t *ret)
 {
     for (size_t i = 0; i < SCOPES; i++)
         if (vch_slice_eq(text, vch_str(scopes[i]))) {
-            *ret = (api_scope_t)i;
+            *ret = (vch_scope_t)i;
             return true;
         }
     return false;
@@ -79,41 +83,77 @@ static bool token_get(token_t *t, vch_slice_t line)
 
 typedef vch_rc (*token_fn)(void *ctx, const token_t *);
 
-/* Each token in the file's text; ERR_CORRUPT names the line. */
+static vch_rc damaged(vch_err_t *err, const char *what)
+{
+    return vch_hint(err, vch_fail(err, VCH_ERR_CORRUPT, "tokens: %s", what),
+                    "remove the file and make new tokens; nobody gets in by one until then");
+}
+
+static void put_end(char ret[END_LEN + 1], vch_slice_t above)
+{
+    vch_hash_t hash;
+    vch_sha256(&hash, above.p, above.n);
+    memcpy(ret, "end ", 4);
+    vch_hex(ret + 4, hash.b, 32);
+    memcpy(ret + 68, "\n", 2);
+}
+
+/* Each token in the file's text, which must be whole. */
 static vch_rc each(vch_slice_t text, token_fn fn, void *ctx, vch_err_t *err)
 {
+    char end[END_LEN + 1];
     if (text.n == 0) return VCH_OK;
-    if (text.n < HEAD_LEN || memcmp(text.p, head, HEAD_LEN) != 0)
-        return vch_fail(err, VCH_ERR_CORRUPT, "tokens, line 1: this is no list of tokens");
+    if (text.n < HEAD_LEN + END_LEN || memcmp(text.p, head, HEAD_LEN) != 0)
+        return damaged(err, "this is no list of tokens");
+    text.n -= END_LEN;
+    put_end(end, text);
+    if (memcmp(text.p + text.n, end, END_LEN) != 0) return damaged(err, "it is not what was written");
     text = vch_slice(text.p + HEAD_LEN, text.n - HEAD_LEN);
-    for (size_t line = 2; text.n; line++) {
+    while (text.n) {
         token_t t;
-        const uint8_t *end = memchr(text.p, '\n', text.n);
-        size_t n = end ? (size_t)(end - text.p) + 1 : text.n;
-        if (!end || !token_get(&t, vch_slice(text.p, n)))
-            return vch_hint(err, vch_fail(err, VCH_ERR_CORRUPT, "tokens, line %zu: it is damaged", line),
-                            "remove the line; the program that used it needs a new token");
+        const uint8_t *newline = memchr(text.p, '\n', text.n);
+        size_t n = newline ? (size_t)(newline - text.p) + 1 : text.n;
+        if (!newline || !token_get(&t, vch_slice(text.p, n))) return damaged(err, "a line is malformed");
         VCH_TRY(fn(ctx, &t));
         text = vch_slice(text.p + n, text.n - n);
     }
     return VCH_OK;
 }
 
-static vch_rc read_file(vch_ledger_t *l, vch_buf_t *ret, vch_err_t *err)
+static vch_rc read_file(vch_port_t *port, const char *dir, vch_buf_t *ret, vch_err_t *err)
 {
     char path[VCH_PATH_MAX];
-    if (vch_ledger_path(l, path, "tokens") != VCH_OK) return vch_fail(err, VCH_ERR_LIMIT, "the path is too long");
-    vch_rc rc = vch_read_all(l->port, ret, path, FILE_MAX, err);
+    if (vch_path(path, "%s/tokens", dir) != VCH_OK) return vch_fail(err, VCH_ERR_LIMIT, "the path is too long");
+    vch_rc rc = vch_read_all(port, ret, path, FILE_MAX, err);
     if (rc != VCH_ERR_NOT_FOUND) return rc;
     if (err) *err = (vch_err_t){.rc = VCH_OK};
     return VCH_OK;
 }
 
-static vch_rc write_file(vch_ledger_t *l, vch_slice_t text, vch_err_t *err)
+static vch_rc write_file(vch_ledger_t *l, vch_buf_t *text, vch_err_t *err)
 {
-    char path[VCH_PATH_MAX];
+    char path[VCH_PATH_MAX], end[END_LEN + 1];
     if (vch_ledger_path(l, path, "tokens") != VCH_OK) return vch_fail(err, VCH_ERR_LIMIT, "the path is too long");
-    return vch_write_atomic(l->port, path, text, 0600, err);
+    put_end(end, vch_buf_slice(text));
+    VCH_TRY(vch_buf_put(text, end, END_LEN));
+    return vch_write_atomic(l->port, path, vch_buf_slice(text), 0600, err);
+}
+
+static vch_rc look_at(void *ctx, const token_t *t)
+{
+    (void)ctx;
+    (void)t;
+    return VCH_OK;
+}
+
+vch_rc nd_tokens_check(vch_port_t *port, const char *dir, vch_err_t *err)
+{
+    vch_buf_t text;
+    vch_buf_init(&text, FILE_MAX);
+    vch_rc rc = read_file(port, dir, &text, err);
+    if (rc == VCH_OK) rc = each(vch_buf_slice(&text), look_at, NULL, err);
+    vch_buf_free(&text);
+    return nd_told(rc, err);
 }
 
 /* ---- asking ---------------------------------------------------------------------------- */
@@ -121,7 +161,7 @@ static vch_rc write_file(vch_ledger_t *l, vch_slice_t text, vch_err_t *err)
 typedef struct {
     vch_hash_t hash;
     vch_time_t now;
-    api_scope_t scope;
+    vch_scope_t scope;
     bool found;
 } search_t;
 
@@ -135,14 +175,14 @@ static vch_rc match(void *ctx, const token_t *t)
 }
 
 /* What is compared is a hash: how long that takes tells nothing of the token. */
-vch_rc api_token_check(vch_ledger_t *l, vch_slice_t secret, vch_time_t now, api_scope_t *ret, vch_err_t *err)
+vch_rc vch_token_scope(vch_ledger_t *l, vch_slice_t secret, vch_time_t now, vch_scope_t *ret, vch_err_t *err)
 {
     search_t s = {.now = now};
     vch_buf_t text;
     if (secret.n != TOKEN_LEN) return vch_fail(err, VCH_ERR_KEY, "this is no token");
     vch_sha256(&s.hash, secret.p, secret.n);
     vch_buf_init(&text, FILE_MAX);
-    vch_rc rc = read_file(l, &text, err);
+    vch_rc rc = read_file(l->port, l->dir, &text, err);
     if (rc == VCH_OK) rc = each(vch_buf_slice(&text), match, &s, err);
     vch_buf_free(&text);
     if (rc != VCH_OK) return rc;
@@ -176,7 +216,7 @@ static vch_rc rewrite(vch_ledger_t *l, rewrite_t *r, vch_err_t *err)
 {
     vch_buf_t text;
     vch_buf_init(&text, FILE_MAX);
-    vch_rc rc = read_file(l, &text, err);
+    vch_rc rc = read_file(l->port, l->dir, &text, err);
     if (rc == VCH_OK) rc = vch_buf_put(r->out, head, HEAD_LEN);
     if (rc == VCH_OK) rc = each(vch_buf_slice(&text), keep, r, err);
     vch_buf_free(&text);
@@ -234,19 +274,13 @@ static vch_rc add(vch_ledger_t *l, const char *name, const char *scope, uint32_t
     vch_hex(hex, hash.b, 32);
     VCH_TRY(vch_buf_printf(out, "%s %s %llu %llu %s\n", name, scope, (unsigned long long)now,
                            (unsigned long long)(now + (uint64_t)days * DAY_MS), hex));
-    return write_file(l, vch_buf_slice(out), err);
-}
-
-static vch_rc told(vch_rc rc, vch_err_t *err)
-{
-    if (rc == VCH_OK || !err || (err->rc == rc && err->text[0])) return rc;
-    return vch_fail(err, rc, "the list of tokens: %s", vch_rc_text(rc));
+    return write_file(l, out, err);
 }
 
 vch_rc vch_token_new(vch_ledger_t *l, const char *name, const char *scope, uint32_t days, vch_token_t *ret,
                      vch_err_t *err)
 {
-    api_scope_t known;
+    vch_scope_t known;
     vch_token_t token;
     vch_buf_t out;
     if (!name || !name_is_good(vch_str(name)))
@@ -261,7 +295,7 @@ vch_rc vch_token_new(vch_ledger_t *l, const char *name, const char *scope, uint3
     vch_buf_init(&out, FILE_MAX);
     vch_rc rc = begin(l, err);
     if (rc == VCH_OK) {
-        rc = told(add(l, name, scope, days, &token, &out, err), err);
+        rc = nd_told(add(l, name, scope, days, &token, &out, err), err);
         end(l);
     }
     if (rc == VCH_OK) *ret = token;
@@ -277,7 +311,7 @@ static vch_rc drop(vch_ledger_t *l, const char *name, vch_buf_t *out, vch_err_t 
     if (!r.found)
         return vch_hint(err, vch_fail(err, VCH_ERR_NOT_FOUND, "there is no token named \"%.80s\"", name),
                         "list them: vouch token list");
-    return write_file(l, vch_buf_slice(out), err);
+    return write_file(l, out, err);
 }
 
 vch_rc vch_token_revoke(vch_ledger_t *l, const char *name, vch_err_t *err)
@@ -286,7 +320,7 @@ vch_rc vch_token_revoke(vch_ledger_t *l, const char *name, vch_err_t *err)
     vch_buf_init(&out, FILE_MAX);
     vch_rc rc = begin(l, err);
     if (rc == VCH_OK) {
-        rc = told(drop(l, name, &out, err), err);
+        rc = nd_told(drop(l, name, &out, err), err);
         end(l);
     }
     vch_buf_free(&out);
@@ -307,9 +341,9 @@ static vch_rc show(void *ctx, const token_t *t)
     VCH_TRY(vch_buf_printf(list->out, "%s{\"name\":\"%.*s\",\"scope\":\"%s\",", list->any ? "," : "", (int)t->name.n,
                            (const char *)t->name.p, scopes[t->scope]));
     list->any = true;
-    VCH_TRY(vch_time_into("made", (vch_time_t){t->made}, list->out));
+    VCH_TRY(nd_put_time(list->out, "made", (vch_time_t){t->made}));
     VCH_TRY(vch_buf_u8(list->out, ','));
-    VCH_TRY(vch_time_into("ends", (vch_time_t){t->ends}, list->out));
+    VCH_TRY(nd_put_time(list->out, "ends", (vch_time_t){t->ends}));
     return vch_buf_printf(list->out, ",\"expired\":%s}", t->ends <= list->now ? "true" : "false");
 }
 
@@ -319,12 +353,12 @@ vch_rc vch_token_list(vch_ledger_t *l, vch_text_t *ret_json, vch_err_t *err)
     list_t list = {.out = &out, .now = l->port->clock->wall_ms(l->port)};
     vch_buf_init(&text, FILE_MAX);
     vch_buf_init(&out, 4 * FILE_MAX);
-    vch_rc rc = read_file(l, &text, err);
+    vch_rc rc = read_file(l->port, l->dir, &text, err);
     if (rc == VCH_OK) rc = vch_buf_u8(&out, '[');
     if (rc == VCH_OK) rc = each(vch_buf_slice(&text), show, &list, err);
     if (rc == VCH_OK) rc = vch_buf_u8(&out, ']');
     if (rc == VCH_OK) rc = vch_text_take(ret_json, &out);
     vch_buf_free(&text);
     vch_buf_free(&out);
-    return told(rc, err);
+    return nd_told(rc, err);
 }
