@@ -52,8 +52,8 @@ typedef struct {
  * only ever follows.  A restored one may write again once no witness of its
  * trust policy has seen more; where there is none to ask, `complete` is the
  * operator's word for it. */
-VCH_API VCH_MUST_USE vch_rc vch_mirror(vch_ledger_t *node, const char *dir, const char *trust_path, int complete, vch_progress_fn,
-                                       void *ctx, vch_mirror_t *ret, vch_err_t *);
+VCH_API VCH_MUST_USE vch_rc vch_mirror(vch_ledger_t *node, const char *dir, const char *trust_path, int complete,
+                                       vch_progress_fn, void *ctx, vch_mirror_t *ret, vch_err_t *);
 
 /* ---- the doctor ------------------------------------------------------------------- */
 
