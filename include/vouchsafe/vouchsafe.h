@@ -65,10 +65,10 @@ typedef struct {
     vch_hash_t network, state_root;
     uint64_t size, height, checkpoint_size;
     uint64_t committed; /* entries under a checkpoint that met the quorum of witnesses, if one is wanted */
-    vch_time_t time; /* of the newest block */
-    int rebuilt;     /* derived state was rebuilt on opening */
-    int recovered;   /* an unacknowledged sync group was cut off on opening */
-    char note[240];  /* warnings of opening, for people; may be empty */
+    vch_time_t time;    /* of the newest block */
+    int rebuilt;        /* derived state was rebuilt on opening */
+    int recovered;      /* an unacknowledged sync group was cut off on opening */
+    char note[240];     /* warnings of opening, for people; may be empty */
 } vch_ledger_info_t;
 VCH_API VCH_MUST_USE vch_rc vch_ledger_info(vch_ledger_t *, vch_ledger_info_t *ret, vch_err_t *);
 
@@ -327,8 +327,7 @@ VCH_API VCH_MUST_USE vch_rc vch_bundle_make(vch_ledger_t *, const char *what, co
  * them, entries, disclosed statements, state values, row sets, how many salts.
  * Its parts must hang together, else ERR_COMMITMENT; nobody's signature is
  * checked, so nothing of it is to be believed (vch_bundle_verify). */
-VCH_API VCH_MUST_USE vch_rc vch_bundle_show(const uint8_t *bundle, size_t bundle_n, vch_text_t *ret_json,
-                                            vch_err_t *);
+VCH_API VCH_MUST_USE vch_rc vch_bundle_show(const uint8_t *bundle, size_t bundle_n, vch_text_t *ret_json, vch_err_t *);
 /* decision -> batch -> deployment -> model -> run -> grants -> version -> rows
  * -> consents as a JSON tree; each node says whether its link was verified. */
 VCH_API VCH_MUST_USE vch_rc vch_decision_trace(vch_ledger_t *, const char *id, vch_text_t *ret_json, vch_err_t *);

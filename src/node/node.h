@@ -53,12 +53,12 @@ struct vch_ledger {
     vch_hash_t network;
     vch_read_t read;
     bool kv_in_memory, poisoned;
-    bool restored, mirror;     /* from a backup, not caught up; follows another node: read, don't write */
-    bool wrote;                /* appended since the last checkpoint */
-    uint64_t block_began_boot; /* boot clock when the open block began here */
+    bool restored, mirror;             /* from a backup, not caught up; follows another node: read, don't write */
+    bool wrote;                        /* appended since the last checkpoint */
+    uint64_t block_began_boot;         /* boot clock when the open block began here */
     uint64_t wall_agreed, boot_agreed; /* both clocks as they last agreed (clock.c) */
-    uint64_t saved_at;        /* log size at the last state save */
-    vch_ledger_info_t opened; /* notes of opening */
+    uint64_t saved_at;                 /* log size at the last state save */
+    vch_ledger_info_t opened;          /* notes of opening */
     char identity_default[128];
     vch_inside_t *in;
 };
