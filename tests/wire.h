@@ -4,6 +4,8 @@
 #ifndef VCH_TEST_WIRE_H
 #define VCH_TEST_WIRE_H
 
+#include <stdatomic.h>
+
 #include "api/api.h"
 #include "node/remote.h"
 
@@ -128,10 +130,41 @@ static inline void wire_to(wire_t *w, api_t *api)
     if (api) w->service = api_service(api);
 }
 
+/* ---- the machine, but nobody waits: sleeping moves the clocks ---- */
+
+static atomic_uint_fast64_t wire_slept;
+
+static inline uint64_t wire_wall(vch_port_t *p)
+{
+    (void)p;
+    return vch_port_real()->clock->wall_ms(vch_port_real());
+}
+
+static inline uint64_t wire_boot(vch_port_t *p)
+{
+    (void)p;
+    return vch_port_real()->clock->boot_ms(vch_port_real()) + wire_slept;
+}
+
+static inline void wire_sleep(vch_port_t *p, uint64_t ms)
+{
+    (void)p;
+    wire_slept += ms;
+}
+
+static inline vch_port_t *wire_port(void)
+{
+    static const vch_clock_ops_t clock = {wire_wall, wire_boot, wire_sleep};
+    static vch_port_t port;
+    port = *vch_port_real();
+    port.clock = &clock;
+    return &port;
+}
+
 static inline vch_rc wire_open(vch_ledger_t **ret, wire_t *w, const vch_connect_t *o, vch_err_t *err)
 {
     const vch_remote_way_t way = {.transport = &w->t, .authorize = api_authorization_put};
-    return vch_remote_open(ret, vch_port_real(), WIRE_URL, o, &way, err);
+    return vch_remote_open(ret, wire_port(), WIRE_URL, o, &way, err);
 }
 
 #endif

@@ -204,9 +204,11 @@ void vch_arena_init(vch_arena_t *a, size_t max) { *a = (vch_arena_t){.max = max}
 
 void vch_arena_over(vch_arena_t *a, void *memory, size_t n)
 {
+    *a = (vch_arena_t){0};
     size_t skip = (16 - ((uintptr_t)memory & 15)) & 15;
-    skip = vch_min(skip, n);
-    *a = (vch_arena_t){.p = (uint8_t *)memory + skip, .cap = n - skip};
+    if (skip >= n) return;
+    a->p = (uint8_t *)memory + skip;
+    a->cap = n - skip;
 }
 
 static bool arena_more(vch_arena_t *a, size_t n)

@@ -320,13 +320,13 @@ VCH_API vch_rc vch_run_exec(vch_ledger_t *l, const vch_signer_t *signer, const v
     run_t r = {.l = l, .signer = signer, .spec = spec, .seed = spec->has_seed ? spec->seed : 0, .err = err};
     if (spec->grants == 0 || spec->grants > 64 || !spec->name || !spec->argv || !spec->argv[0])
         return vch_fail(err, VCH_ERR_USAGE, "a run needs 1 to 64 grants, a name and a command");
+    VCH_TRY(vch_here(l, err));
     if (l->flags & VCH_LEDGER_READ_ONLY)
         return vch_fail(err, VCH_ERR_READ_ONLY, "the ledger is open for reading only: a run would have to be logged");
     vch_buf_init(&r.parameters, 1u << 20);
     vch_buf_init(&r.bits, 1u << 30);
     vch_buf_init(&r.metrics, 1u << 16);
     r.grant = vch_alloc_array(spec->grants, sizeof *r.grant);
-    VCH_TRY(vch_here(l, err));
     r.output = vch_alloc_array(RUN_OUTPUTS_MAX, sizeof *r.output);
     vch_rc rc = r.grant && r.output ? resolve_grants(&r) : no_memory(err);
     if (rc == VCH_OK) rc = exec_run(&r, ret);

@@ -106,7 +106,7 @@ static vch_rc look_for(run_t *r, const char *path, bool *ret)
 {
     vch_stat_t st = {.size = 0};
     vch_rc rc = r->l->port->disk->stat(r->l->port, path, &st);
-    if (rc == VCH_ERR_IO || rc == VCH_ERR_MEMORY)
+    if (rc == VCH_ERR_IO || rc == VCH_ERR_FULL || rc == VCH_ERR_MEMORY)
         return vch_fail(r->err, rc, "looking for %.200s: %s", path, vch_rc_text(rc));
     *ret = rc == VCH_OK && !st.is_dir;
     return VCH_OK;
@@ -296,10 +296,8 @@ static vch_rc read_metrics(run_t *r)
     char path[VCH_PATH_MAX];
     vch_buf_t text;
     vch_arena_t arena;
-    bool there = false;
+    if (!r->has_metrics) return VCH_OK;
     VCH_TRY(vch_path(path, "%s/" RUN_METRICS_FILE, r->out));
-    VCH_TRY(look_for(r, path, &there));
-    if (!there) return VCH_OK;
     vch_buf_init(&text, METRICS_MAX);
     vch_arena_init(&arena, 1u << 20);
     vch_rc rc = vch_read_all(r->l->port, &text, path, METRICS_MAX, r->err);
@@ -333,12 +331,8 @@ static vch_rc copy_one(run_t *r, const char *to_folder, const char *name)
 
 static vch_rc copy_all(run_t *r, const char *to)
 {
-    char metrics[VCH_PATH_MAX];
-    bool there = false;
-    VCH_TRY(vch_path(metrics, "%s/" RUN_METRICS_FILE, r->out));
     for (size_t i = 0; i < r->outputs; i++) VCH_TRY(copy_one(r, to, r->output[i].name));
-    VCH_TRY(look_for(r, metrics, &there));
-    return there ? copy_one(r, to, RUN_METRICS_FILE) : VCH_OK;
+    return r->has_metrics ? copy_one(r, to, RUN_METRICS_FILE) : VCH_OK;
 }
 
 /* Under a name of this run first, so that models/<digest>/ is whole or not there. */
