@@ -37,8 +37,8 @@ size_t cli_progress_text(char ret[CLI_PROGRESS_MAX], const cli_progress_t *p, ui
                               (unsigned)(total < 100 ? part * 100 / total : vch_min(part / (total / 100), 100)));
     if (!settled) return n;
     uint64_t news = units - p->from_units, each = (done - p->from_done) / ms; /* a millisecond */
-    n += (size_t)snprintf(ret + n, max - n, ", %llu %.16s/s",
-                          (unsigned long long)(news / ms * 1000 + news % ms * 1000 / ms), p->unit);
+    uint64_t rate = news / ms * 1000 + news % ms * 1000 / ms;
+    n += (size_t)snprintf(ret + n, max - n, ", %llu %.16s/s", (unsigned long long)rate, p->unit);
     if (each && part < total) n += put_left(ret + n, max - n, ((total - part) / each + 999) / 1000);
     return n;
 }

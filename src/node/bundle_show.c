@@ -228,7 +228,7 @@ static vch_rc read_leaf(const show_t *s, const vfy_leaf_t *l, vch_kind_t *ret_ki
 static vch_rc show_entry(show_t *s, const vfy_leaf_t *l)
 {
     vch_kind_t kind;
-    vch_entry_t e;
+    vch_entry_t e = {.count = 0}; /* an unsigned entry has no head */
     VCH_TRY(read_leaf(s, l, &kind, &e));
     VCH_TRY(begin(s, NULL, '{'));
     VCH_TRY(put_uint(s, "index", l->index));
