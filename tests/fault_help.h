@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "disk_image.h"
 #include "ledger_help.h"
 #include "node/node_int.h"
 #include "node/run.h"
@@ -26,126 +27,6 @@
 #define FH_RESEARCH "https://w3id.org/dpv#ScientificResearch"
 #define FH_TRAINING "https://w3id.org/dpv/ai#ModelTraining"
 #define FH_ROWS 14u
-
-/* ---- a whole disk, kept and laid out again -------------------------------------- */
-
-#define FH_PAGE 4096u
-#define FH_FILES_MAX 256u
-
-typedef struct {
-    uint64_t at;
-    size_t n;
-    uint8_t b[FH_PAGE];
-} fh_page_t;
-
-typedef struct {
-    char path[320];
-    bool is_dir;
-    uint64_t size;
-    fh_page_t *page; /* those that are not all zero */
-    size_t pages, cap;
-} fh_file_t;
-
-typedef struct {
-    fh_file_t file[FH_FILES_MAX];
-    size_t files;
-} fh_image_t;
-
-#define FH_DO(call)                                                                                                    \
-    do {                                                                                                               \
-        vch_rc fh_rc_ = (call);                                                                                        \
-        if (fh_rc_ != VCH_OK) fail_msg("%s: %s", #call, vch_rc_name(fh_rc_));                                          \
-    } while (0)
-
-static inline void fh_keep_page(fh_file_t *f, const fh_page_t *p)
-{
-    if (p->n == 0 || (p->b[0] == 0 && memcmp(p->b, p->b + 1, p->n - 1) == 0)) return;
-    if (f->pages == f->cap) {
-        f->cap = f->cap ? 2 * f->cap : 4;
-        f->page = realloc(f->page, f->cap * sizeof *f->page);
-        if (!f->page) abort();
-    }
-    f->page[f->pages++] = *p;
-}
-
-static inline void fh_keep_file(vch_port_t *port, fh_file_t *f)
-{
-    vch_file_t *file;
-    FH_DO(port->disk->open(port, &file, f->path, VCH_OPEN_READ, 0600));
-    for (uint64_t at = 0; at < f->size; at += FH_PAGE) {
-        fh_page_t page = {.at = at};
-        FH_DO(port->disk->read(port, file, &page.n, page.b, sizeof page.b, at));
-        fh_keep_page(f, &page);
-    }
-    port->disk->close(port, file);
-}
-
-typedef struct {
-    vch_port_t *port;
-    fh_image_t *image;
-    const char *folder;
-} fh_walk_t;
-
-static inline vch_rc fh_keep_one(void *ctx, const char *name)
-{
-    fh_walk_t *w = ctx;
-    vch_stat_t st;
-    assert_true(w->image->files < FH_FILES_MAX);
-    fh_file_t *f = &w->image->file[w->image->files++];
-    *f = (fh_file_t){.size = 0};
-    snprintf(f->path, sizeof f->path, "%.230s/%.80s", w->folder, name);
-    FH_DO(w->port->disk->stat(w->port, f->path, &st));
-    f->is_dir = st.is_dir;
-    f->size = st.is_dir ? 0 : st.size;
-    if (!f->is_dir) {
-        fh_keep_file(w->port, f);
-        return VCH_OK;
-    }
-    fh_walk_t below = {w->port, w->image, f->path};
-    return w->port->disk->list(w->port, f->path, fh_keep_one, &below);
-}
-
-/* All that lies on a simulated disk. */
-static inline fh_image_t *fh_take(vch_port_t *port)
-{
-    fh_image_t *image = calloc(1, sizeof *image);
-    if (!image) abort();
-    fh_walk_t walk = {port, image, ""};
-    FH_DO(port->disk->list(port, "/", fh_keep_one, &walk));
-    return image;
-}
-
-static inline void fh_drop(fh_image_t *image)
-{
-    for (size_t i = 0; i < image->files; i++) free(image->file[i].page);
-    free(image);
-}
-
-static inline void fh_lay_file(vch_port_t *port, const fh_file_t *f)
-{
-    vch_file_t *file;
-    FH_DO(port->disk->open(port, &file, f->path, VCH_OPEN_NEW, 0600));
-    FH_DO(port->disk->truncate(port, file, f->size));
-    for (size_t i = 0; i < f->pages; i++)
-        FH_DO(port->disk->write(port, file, f->page[i].b, f->page[i].n, f->page[i].at));
-    FH_DO(port->disk->sync(port, file));
-    port->disk->close(port, file);
-}
-
-/* Onto an empty disk, so that a power cut leaves all of it. */
-static inline void fh_lay(vch_port_t *port, const fh_image_t *image)
-{
-    for (size_t i = 0; i < image->files; i++) {
-        const fh_file_t *f = &image->file[i];
-        if (f->is_dir)
-            FH_DO(port->disk->mkdir(port, f->path, 0700));
-        else
-            fh_lay_file(port, f);
-    }
-    for (size_t i = 0; i < image->files; i++)
-        if (image->file[i].is_dir) FH_DO(port->disk->sync_dir(port, image->file[i].path));
-    FH_DO(port->disk->sync_dir(port, "/"));
-}
 
 /* ---- the machine of one try --------------------------------------------------------- */
 
@@ -181,8 +62,8 @@ static inline bool fh_went_(fh_t *w, vch_rc rc, const char *what)
 #define FH_OK(w, call)                                                                                                 \
     do {                                                                                                               \
         (w)->err = (vch_err_t){0};                                                                                     \
-        vch_rc fh_rc_ = (call);                                                                                        \
-        if (fh_rc_ != VCH_OK) fail_msg("%s: %s: %s", #call, vch_rc_name(fh_rc_), (w)->err.text);                       \
+        vch_rc di_rc_ = (call);                                                                                        \
+        if (di_rc_ != VCH_OK) fail_msg("%s: %s: %s", #call, vch_rc_name(di_rc_), (w)->err.text);                       \
     } while (0)
 
 static inline void fh_put(fh_t *w, const char *path, const char *text)
@@ -388,12 +269,12 @@ static inline void fh_make(fh_t *w, fh_stage_t stage)
     fh_close(w);
 }
 
-static inline fh_image_t *fh_image(fh_stage_t stage)
+static inline di_image_t *fh_image(fh_stage_t stage)
 {
     fh_t w;
     fh_birth(&w, 5);
     fh_make(&w, stage);
-    fh_image_t *image = fh_take(w.port);
+    di_image_t *image = di_take(w.port);
     assert_int_equal(fh_death(&w), 0);
     return image;
 }
@@ -446,10 +327,10 @@ static inline void fh_check(fh_t *w, const char *what, bool spotless)
 /* Rows in the clear stay with the custodian, and the held-out ones with their run. */
 static inline void fh_no_rows(fh_t *w, const char *what)
 {
-    fh_image_t *now = fh_take(w->port);
+    di_image_t *now = di_take(w->port);
     for (size_t i = 0; i < now->files; i++)
         if (strstr(now->file[i].path, "/in/train.csv")) fail_msg("%s: %s is left", what, now->file[i].path);
-    fh_drop(now);
+    di_drop(now);
 }
 
 typedef struct {
@@ -458,7 +339,7 @@ typedef struct {
 } fh_tally_t;
 
 /* The whole of one try: `io` or `alloc` is the call that fails, 0 none. */
-static inline void fh_try(const fh_step_t *s, const fh_image_t *image, vch_signer_t *op, vch_fault_t how, uint64_t io,
+static inline void fh_try(const fh_step_t *s, const di_image_t *image, vch_signer_t *op, vch_fault_t how, uint64_t io,
                           uint64_t alloc, bool cut, fh_tally_t *tally)
 {
     fh_t w;
@@ -468,7 +349,7 @@ static inline void fh_try(const fh_step_t *s, const fh_image_t *image, vch_signe
     fh_birth(&w, 5);
     w.op = op;
     w.op_is_lent = true;
-    fh_lay(w.port, image);
+    di_lay(w.port, image);
     vch_sim_clock_jump(w.sim, 5000);
     fh_open(&w);
     if (s->stage >= FH_GRANT) fh_last(&w, "grants", "id", w.grant);
@@ -505,11 +386,11 @@ static inline void fh_try(const fh_step_t *s, const fh_image_t *image, vch_signe
 
 /* Decoding a key file takes OpenSSL longer than most steps take, so it is read
  * once, into the C library's memory. */
-static inline vch_signer_t *fh_operator(const fh_image_t *image)
+static inline vch_signer_t *fh_operator(const di_image_t *image)
 {
     vch_signer_t *op = NULL;
     for (size_t i = 0; i < image->files; i++) {
-        const fh_file_t *f = &image->file[i];
+        const di_file_t *f = &image->file[i];
         if (strcmp(f->path, FH_DIR "/keys/clinic-a.pem") != 0) continue;
         FH_DO(vch_signer_from_pem(&op, vch_slice(f->page[0].b, f->page[0].n), NULL, NULL));
     }
@@ -520,7 +401,7 @@ static inline vch_signer_t *fh_operator(const fh_image_t *image)
 static inline void fh_each(const fh_step_t *s, uint64_t tries)
 {
     static const vch_fault_t how[] = {VCH_FAULT_EIO, VCH_FAULT_ENOSPC, VCH_FAULT_SHORT};
-    fh_image_t *image = fh_image(s->stage);
+    di_image_t *image = fh_image(s->stage);
     vch_signer_t *op = fh_operator(image);
     fh_tally_t all = {0}, disk = {0}, short_ones = {0}, memory = {0};
     fh_try(s, image, op, VCH_FAULT_NONE, 0, 0, false, &all);
@@ -534,7 +415,7 @@ static inline void fh_each(const fh_step_t *s, uint64_t tries)
     for (uint64_t nth = 1; nth <= all.alloc; nth += stride)
         fh_try(s, image, op, VCH_FAULT_NONE, 0, nth, nth / stride % 2, &memory);
     vch_signer_free(op);
-    fh_drop(image);
+    di_drop(image);
     print_message("%s: %llu disk calls (failures told: %u), %llu allocations (refusals told: %u), one in %llu\n",
                   s->name, (unsigned long long)all.io, disk.told, (unsigned long long)all.alloc, memory.told,
                   (unsigned long long)stride);

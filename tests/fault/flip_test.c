@@ -207,7 +207,7 @@ static void append_to(fh_t *w, const char *path, const char *line)
 /* Files whose damage shows apart from each other's, so that a byte of each is
  * changed at the same time. */
 typedef struct {
-    const fh_file_t *file[TOGETHER_MAX];
+    const di_file_t *file[TOGETHER_MAX];
     size_t n;
     uint64_t longest;
 } together_t;
@@ -321,10 +321,10 @@ static void every_flipped_byte_of_a_ledger_is_named(void **state)
     append_to(&w, FH_DIR "/vouch.conf", "# a comment of somebody's own\n");
     append_to(&w, FH_DIR "/trust.policy", "# and another one\n");
     FH_OK(&w, vch_settings_accept_on(w.port, FH_DIR, &w.err));
-    fh_image_t *image = fh_take(w.port);
+    di_image_t *image = di_take(w.port);
     world_t world = {.sim = w.sim, .port = w.port, .dir = FH_DIR};
     for (size_t i = 0; i < image->files; i++) {
-        const fh_file_t *f = &image->file[i];
+        const di_file_t *f = &image->file[i];
         if (f->is_dir || strncmp(f->path, FH_DIR "/", strlen(FH_DIR) + 1) != 0) continue;
         FH_OK(&w, make_durable(&world, f->path));
         together_t *t = &sort[sort_of(f->path)];
@@ -338,7 +338,7 @@ static void every_flipped_byte_of_a_ledger_is_named(void **state)
         flips += s == OF_THE_LOG ? flip_log(&w, &sort[s], step_of()) : flip_together(&w, &sort[s], step_of());
     }
     print_message("%llu bytes of %zu files flipped\n", flips, files);
-    fh_drop(image);
+    di_drop(image);
     assert_int_equal(fh_death(&w), 0);
 }
 
