@@ -81,7 +81,7 @@ static inline void fh_birth(fh_t *w, uint64_t seed)
 {
     *w = (fh_t){.how = VCH_FAULT_NONE};
     fh_now = w;
-    FH_DO(vch_sim_new(&w->sim, seed));
+    DI_DO(vch_sim_new(&w->sim, seed));
     w->port = vch_sim_port(w->sim);
     vch_mem_use(vch_sim_mem(w->sim));
 }
@@ -126,7 +126,7 @@ static inline void fh_begin_ledger(fh_t *w)
     vch_init_t init = lh_init();
     FH_OK(w, vch_ledger_init_on(w->port, FH_DIR, &init, &w->err));
     FH_OK(w, vch__wallet_new_on(w->port, "/wallet", FH_ROWS + 4, 1, NULL, &w->err));
-    FH_DO(w->port->disk->mkdir(w->port, "/bin", 0700));
+    DI_DO(w->port->disk->mkdir(w->port, "/bin", 0700));
     fh_put(w, "/bin/sh", "the program that a run names; it lies on the other disk too");
     fh_put(w, "/head.csv", "person,x,y,label\n");
     fh_put(w, "/paper.csv", "subject,terms,until,action\np11,training,2079-01-01,give\np12,training,2079-01-01,give\n");
@@ -392,7 +392,7 @@ static inline vch_signer_t *fh_operator(const di_image_t *image)
     for (size_t i = 0; i < image->files; i++) {
         const di_file_t *f = &image->file[i];
         if (strcmp(f->path, FH_DIR "/keys/clinic-a.pem") != 0) continue;
-        FH_DO(vch_signer_from_pem(&op, vch_slice(f->page[0].b, f->page[0].n), NULL, NULL));
+        DI_DO(vch_signer_from_pem(&op, vch_slice(f->page[0].b, f->page[0].n), NULL, NULL));
     }
     return op;
 }
@@ -436,9 +436,9 @@ static void fh_write(fh_t *w, const char *out, const char *name, const char *tex
 {
     char path[VCH_PATH_MAX];
     vch_file_t *file;
-    FH_DO(vch_path(path, "%s/%s", out, name));
-    FH_DO(w->port->disk->open(w->port, &file, path, VCH_OPEN_NEW, 0600));
-    FH_DO(w->port->disk->write(w->port, file, text, strlen(text), 0));
+    DI_DO(vch_path(path, "%s/%s", out, name));
+    DI_DO(w->port->disk->open(w->port, &file, path, VCH_OPEN_NEW, 0600));
+    DI_DO(w->port->disk->write(w->port, file, text, strlen(text), 0));
     w->port->disk->close(w->port, file);
 }
 
@@ -454,8 +454,8 @@ vch_rc __wrap_vch_child_run(const char *const *argv, const char *const *settings
     for (size_t i = 0; settings[i]; i++) {
         if (strncmp(settings[i], "VOUCH_OUT=", 10) != 0) continue;
         char sub[VCH_PATH_MAX];
-        FH_DO(vch_path(sub, "%s/deep", settings[i] + 10));
-        FH_DO(w->port->disk->mkdir(w->port, sub, 0700));
+        DI_DO(vch_path(sub, "%s/deep", settings[i] + 10));
+        DI_DO(w->port->disk->mkdir(w->port, sub, 0700));
         fh_write(w, settings[i] + 10, "model.txt", "a model of what it saw");
         fh_write(w, settings[i] + 10, "metrics.json", "{\"accuracy\": 0.5}\n");
         fh_write(w, settings[i] + 10, "deep/notes.txt", "notes");

@@ -362,7 +362,7 @@ static void flip_real(const real_t *r, const char *name, uint64_t at)
     LH_OK(vch_file_open(port, &file, path, VCH_OPEN_WRITE, &lh_err));
     LH_OK(vch_file_read(port, file, &byte, 1, at, &lh_err));
     byte ^= bit_of(at);
-    FH_DO(port->disk->write(port, file, &byte, 1, at));
+    DI_DO(port->disk->write(port, file, &byte, 1, at));
     port->disk->close(port, file);
 }
 
@@ -402,7 +402,7 @@ static uint64_t size_of(const real_t *r, const char *name)
     char path[128];
     vch_stat_t st;
     snprintf(path, sizeof path, "%s/%s", r->dir, name);
-    FH_DO(vch_port_real()->disk->stat(vch_port_real(), path, &st));
+    DI_DO(vch_port_real()->disk->stat(vch_port_real(), path, &st));
     return st.size;
 }
 
