@@ -27,6 +27,7 @@
 #include "node/witness.h"
 #include "port/sim.h"
 
+#include "disk_image.h"
 #include "ledger_help.h"
 #include "toylog.h"
 
@@ -43,6 +44,7 @@
 #define SIZES_MAX 2048
 #define LATE_MAX 64
 #define PROMISE_MS 60000
+#define BACK_MS 3600000 /* how far a node dates back */
 
 typedef enum { HONEST, SIGNS_ALL, FORKS, ROLLS_BACK, BACK_DATES } cheat_t;
 
@@ -363,21 +365,30 @@ static void node_down(world_t *w, face_t *f, bool crash)
     f->m.up = false;
 }
 
-/* Nothing that was acknowledged is lost or moved. */
-static void check_acked(world_t *w, face_t *f)
+/* Of what was acknowledged: what is lost or moved; NULL: nothing. */
+static const char *what_is_lost(world_t *w, face_t *f)
 {
+    const char *lost = NULL;
     vch_arena_t arena;
     vch_arena_init(&arena, 1u << 20);
-    for (size_t i = 0; i < w->acks; i++) {
+    for (size_t i = 0; i < w->acks && !lost; i++) {
         vch_log_entry_t e;
         vch_entry_t head;
         const acked_t *a = &w->acked[i];
         vch_arena_reset(&arena);
-        must(w, vch_log_read(f->l->log, a->index, &arena, &e, &w->err) == VCH_OK, "an acknowledged entry is lost");
-        must(w, vch_entry_read(&head, e.record.entry, &w->err) == VCH_OK && vch_id_eq(&head.id, &a->entry),
-             "an acknowledged entry was moved");
+        if (vch_log_read(f->l->log, a->index, &arena, &e, &w->err) != VCH_OK)
+            lost = "an acknowledged entry is lost";
+        else if (vch_entry_read(&head, e.record.entry, &w->err) != VCH_OK || !vch_id_eq(&head.id, &a->entry))
+            lost = "an acknowledged entry was moved";
     }
     vch_arena_free(&arena);
+    return lost;
+}
+
+static void check_acked(world_t *w, face_t *f)
+{
+    const char *lost = what_is_lost(w, f);
+    must(w, !lost, lost);
 }
 
 static void node_up(world_t *w, face_t *f, unsigned flags)
@@ -576,16 +587,25 @@ static void client_handle(world_t *w, client_t *c)
     if (vch_remote_open(&c->l, c->m.port, NODE_URL, &o, &way, &w->err) != VCH_OK) c->l = NULL;
 }
 
+/* On a machine that remembers nothing. */
+static void client_new(world_t *w, client_t *c)
+{
+    machine_new(w, &c->m);
+    if (w->cheat == BACK_DATES) vch_sim_clock_jump(c->m.sim, -BACK_MS);
+    KIT_OK(vch_write_atomic(c->m.port, "/trust", vch_str(w->trust), 0644, &w->err));
+    c->alarmed = false;
+    c->seen = 0;
+    client_handle(w, c);
+    must(w, c->l != NULL, "a new client");
+}
+
 static void make_clients(world_t *w)
 {
     for (unsigned i = 0; i < CLIENTS; i++) {
         client_t *c = &w->client[i];
-        machine_new(w, &c->m);
         c->who = kit_signer(100 + i, VCH_ALG_ED25519);
         c->transport = (vch_transport_t){ask_as_client, nothing, c};
-        KIT_OK(vch_write_atomic(c->m.port, "/trust", vch_str(w->trust), 0644, &w->err));
-        client_handle(w, c);
-        must(w, c->l != NULL, "a new client");
+        client_new(w, c);
     }
 }
 
@@ -613,7 +633,7 @@ static void make_node(world_t *w)
     machine_t *m = &w->face[0].m;
     w->faces = 1;
     machine_new(w, m);
-    if (w->cheat == BACK_DATES) vch_sim_clock_jump(m->sim, -3600000);
+    if (w->cheat == BACK_DATES) vch_sim_clock_jump(m->sim, -BACK_MS);
     must(w, vch_ledger_init_on(m->port, DIR, &init, &w->err) == VCH_OK, "a new ledger");
     KIT_OK(vch_read_all(m->port, &b, DIR "/trust.policy", 4096, &w->err));
     KIT_OK(vch_buf_u8(&b, 0));
@@ -755,6 +775,7 @@ static void client_step(world_t *w, client_t *c)
     static void (*const act[])(world_t *, client_t *) = {client_submit, client_submit,  client_submit,
                                                          client_look,   client_receipt, client_read};
     if (!c->m.up && w->now < c->m.up_at) return;
+    if (w->faces > 1 && c == &w->client[CLIENTS - 1]) c->face = (unsigned)below(w, FACES); /* now here, now there */
     w->doing = "a client asks";
     if (!c->l) client_handle(w, c);
     if (!c->l) return;
@@ -909,6 +930,185 @@ static void honest_cluster(unsigned long long seed, sum_t *sum)
     world_free(w);
 }
 
+/* ---- cheats -------------------------------------------------------------------------------------------------- */
+
+/* What a client without faults around it adds to the log that it is shown. */
+static void grow(world_t *w, unsigned client)
+{
+    client_t *c = &w->client[client];
+    size_t acks = w->acks;
+    if (!c->l) client_handle(w, c);
+    must(w, c->l != NULL, "a client opens");
+    client_submit(w, c);
+    must(w, w->acks == acks + 1, "a submission without faults");
+}
+
+static vch_gather_t gather_from(world_t *w, face_t *f)
+{
+    vch_gather_t g = {.size = 0};
+    must(w, vch_ledger_gather(f->l, &w->transport, 1000, &g, &w->err) == VCH_OK, "gathering without faults");
+    remember_what_was_told(w, &g);
+    return g;
+}
+
+/* Everything runs, all have seen the same log, and all witnesses have cosigned it. */
+static void agree(world_t *w)
+{
+    heal(w);
+    for (unsigned i = 0; i < CLIENTS; i++) grow(w, i);
+    vch_gather_t g = gather_from(w, &w->face[0]);
+    must(w, g.cosigned == WITNESSES && g.committed == g.size, "all witnesses cosign before the cheat");
+    for (unsigned i = 0; i < CLIENTS; i++) client_look(w, &w->client[i]);
+}
+
+/* A machine with what lay on this one's disk. */
+static void machine_from(world_t *w, machine_t *m, const di_image_t *image)
+{
+    machine_new(w, m);
+    di_lay(m->port, image);
+}
+
+static di_image_t *image_of(world_t *w, face_t *f)
+{
+    node_down(w, f, false);
+    di_image_t *image = di_take(f->m.port);
+    node_up(w, f, VCH_LEDGER_ACCEPT_CLOCK);
+    must(w, f->m.up, "the node comes back from being copied");
+    return image;
+}
+
+/* Two nodes with one key, that went on differently from one size. */
+static void fork_log(world_t *w)
+{
+    agree(w);
+    di_image_t *image = image_of(w, &w->face[0]);
+    w->faces = 2;
+    machine_from(w, &w->face[1].m, image);
+    di_drop(image);
+    node_up(w, &w->face[1], VCH_LEDGER_ACCEPT_CLOCK);
+    must(w, w->face[1].m.up, "the copy starts");
+    w->client[1].face = 1;
+    pass(w, 130000);
+    grow(w, 0);
+    grow(w, 1);
+}
+
+static bool both_notes_are_kept(const client_t *c)
+{
+    unsigned notes = 0;
+    di_image_t *image = di_take(c->m.port);
+    for (size_t i = 0; i < image->files; i++) notes += strstr(image->file[i].path, "/split-") != NULL;
+    di_drop(image);
+    return notes >= 1;
+}
+
+/* Who sees both branches is told, and keeps the proof. */
+static void show_both(world_t *w)
+{
+    client_t *c = &w->client[CLIENTS - 1];
+    c->alarmed = false; /* before, its disk may have failed it */
+    for (unsigned i = 0; i < FACES; i++) {
+        c->face = i;
+        if (!c->l) client_handle(w, c);
+        must(w, c->l != NULL, "a client opens");
+        client_look(w, c);
+    }
+    must(w, c->alarmed, "a client believed both branches");
+    must(w, both_notes_are_kept(c), "a client kept no proof of a fork");
+}
+
+static void forking_node(unsigned long long seed, sum_t *sum)
+{
+    world_t *w = world_new(seed, FORKS);
+    for (unsigned i = 0; i < STEPS / 2; i++) step(w);
+    fork_log(w);
+    w->quiet = false;
+    for (unsigned i = 0; i < STEPS; i++) step(w);
+    w->doing = "looking at two branches";
+    heal(w);
+    vch_gather_t a = gather_from(w, &w->face[0]), b = gather_from(w, &w->face[1]);
+    must(w, !(a.quorum && b.quorum), "both branches have a quorum of honest witnesses");
+    must(w, w->found[0], "no witness told the node that there is another branch");
+    must(w, !w->two_roots, "an honest witness signed both");
+    show_both(w);
+    sum->clusters++;
+    sum->crashes += w->crashes;
+    world_free(w);
+}
+
+/* One witness of three that signs whatever it is asked is enough for two
+ * quorums; but it has signed two roots of one size, and that proves its guilt. */
+static void lying_witness(unsigned long long seed, sum_t *sum)
+{
+    world_t *w = world_new(seed, SIGNS_ALL);
+    for (unsigned i = 0; i < STEPS / 2; i++) step(w);
+    must(w, !w->two_roots, "two roots before there were two");
+    fork_log(w);
+    w->doing = "a lying witness signs";
+    (void)gather_from(w, &w->face[0]);
+    (void)gather_from(w, &w->face[1]);
+    must(w, w->two_roots, "the checker is blind to two roots of one size");
+    show_both(w);
+    sum->clusters++;
+    sum->crashes += w->crashes;
+    world_free(w);
+}
+
+static void put_back(world_t *w, face_t *f, const di_image_t *image)
+{
+    node_down(w, f, false);
+    vch_sim_free(f->m.sim);
+    machine_from(w, &f->m, image);
+    node_up(w, f, VCH_LEDGER_ACCEPT_CLOCK);
+    must(w, f->m.up, "an older copy starts");
+    pass(w, 130000);
+}
+
+static void rolled_back_node(unsigned long long seed, sum_t *sum)
+{
+    world_t *w = world_new(seed, ROLLS_BACK);
+    face_t *f = &w->face[0];
+    for (unsigned i = 0; i < STEPS / 2; i++) step(w);
+    agree(w);
+    di_image_t *image = image_of(w, f);
+    w->quiet = false;
+    for (unsigned i = 0; i < STEPS / 2; i++) step(w);
+    agree(w);
+    w->doing = "looking at an older copy";
+    must(w, !what_is_lost(w, f), "lost before it was rolled back");
+    put_back(w, f, image);
+    di_drop(image);
+    must(w, what_is_lost(w, f), "the checker is blind to what is lost");
+    for (unsigned i = 0; i < CLIENTS; i++) client_look(w, &w->client[i]);
+    for (unsigned i = 0; i < CLIENTS; i++) must(w, w->client[i].alarmed, "a client believed a smaller log");
+    must(w, vch_ledger_close(w->client[0].l, &w->err) == VCH_OK, "a client closes");
+    vch_sim_free(w->client[0].m.sim);
+    client_new(w, &w->client[0]); /* it alone believes the older copy, and no witness does */
+    grow(w, 0);
+    vch_gather_t g = gather_from(w, f);
+    must(w, !g.quorum && g.cosigned == 0 && w->found[0], "witnesses cosigned a smaller log");
+    sum->clusters++;
+    sum->crashes += w->crashes;
+    world_free(w);
+}
+
+/* An hour behind, with clients that play along; the witnesses' clocks are right. */
+static void back_dating_node(unsigned long long seed, sum_t *sum)
+{
+    world_t *w = world_new(seed, BACK_DATES);
+    for (unsigned i = 0; i < STEPS; i++) step(w);
+    w->doing = "looking at old times";
+    heal(w);
+    for (unsigned i = 0; i < CLIENTS; i++) grow(w, i);
+    vch_gather_t g = gather_from(w, &w->face[0]);
+    must(w, g.quorum, "witnesses cosign");
+    look_at_times(w, &w->face[0]);
+    must(w, w->timely == 0, "an entry of the wrong hour looks timely");
+    sum->clusters++;
+    sum->crashes += w->crashes;
+    world_free(w);
+}
+
 /* ---- how many ------------------------------------------------------------------------------------------------ */
 
 static unsigned seeds_wanted(void)
@@ -941,9 +1141,48 @@ static void honest_clusters_keep_their_promises(void **state)
     assert_true(s.kept > n / 10 && s.timely > n);
 }
 
+static void each_cheat(void (*cluster)(unsigned long long, sum_t *), const char *what)
+{
+    sum_t s = {.clusters = 0};
+    unsigned n = one_only() ? 1 : (seeds_wanted() * CHEATS_PERCENT + 99) / 100;
+    for (unsigned i = 0; i < n; i++) cluster(first_seed() + i, &s);
+    assert_int_equal(s.clusters, n);
+    print_message("%u clusters with %s, all found out; %u power cuts\n", n, what, s.crashes);
+}
+
+static void forks_are_found(void **state)
+{
+    (void)state;
+    each_cheat(forking_node, "a node that shows two histories");
+}
+
+static void lying_witnesses_are_found(void **state)
+{
+    (void)state;
+    each_cheat(lying_witness, "a witness that signs all");
+}
+
+static void rollbacks_are_found(void **state)
+{
+    (void)state;
+    each_cheat(rolled_back_node, "a node that was rolled back");
+}
+
+static void wrong_times_are_found(void **state)
+{
+    (void)state;
+    each_cheat(back_dating_node, "a node that dates back");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(honest_clusters_keep_their_promises)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(honest_clusters_keep_their_promises),
+        cmocka_unit_test(forks_are_found),
+        cmocka_unit_test(lying_witnesses_are_found),
+        cmocka_unit_test(rollbacks_are_found),
+        cmocka_unit_test(wrong_times_are_found),
+    };
     KIT_OK(vch_crypto_start());
     return cmocka_run_group_tests_name("cluster", tests, NULL, NULL);
 }
