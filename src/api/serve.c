@@ -221,6 +221,7 @@ static void open_again(serve_t *s, bool room)
         s->l = fresh;
     else
         s->why = err;
+    if (rc == VCH_OK) vch_ledger_tended(s->l);
     s->api->l = s->l;
     pthread_rwlock_unlock(&s->swap);
 }
@@ -394,6 +395,7 @@ static vch_rc start(serve_t *s, vch_err_t *err)
     static const http_client_options_t plain;
     VCH_TRY(vch_ledger_open(&s->l, s->dir, s->o->flags, err));
     s->writable = true;
+    vch_ledger_tended(s->l);
     say_opened(s, "ledger.opened");
     vch_ledger_serve_settings(s->l, &s->settings);
     const api_options_t options = {.receipt_promise_ms = s->settings.promise_ms, .version = vch_version()};

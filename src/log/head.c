@@ -154,13 +154,11 @@ static vch_rc note_check(vch_log_t *log, uint64_t size, vch_slice_t note, vch_er
     return vch_fail(err, VCH_ERR_CONFLICT, "the checkpoint's root is not that of the first %" PRIu64 " entries", size);
 }
 
-static vch_rc publish(vch_log_t *log, uint64_t size, vch_slice_t note, vch_err_t *err)
+static vch_rc sign(vch_log_t *log, uint64_t size, vch_slice_t note, vch_err_t *err)
 {
-    char path[VCH_PATH_MAX];
     vch_head_t head;
     vch_buf_t old;
     VCH_TRY(note_check(log, size, note, err));
-    VCH_TRY(vch_log_path(log, path, "tlog/checkpoint", err));
     vch_buf_init(&old, VCH_NOTE_MAX);
     vch_rc rc = vch_head_read(log->port, log->head_file, &head, &old, err);
     vch_buf_free(&old);
@@ -169,18 +167,60 @@ static vch_rc publish(vch_log_t *log, uint64_t size, vch_slice_t note, vch_err_t
         return vch_fail(err, VCH_ERR_CONFLICT, "a checkpoint of %" PRIu64 " entries was published before", head.size);
     VCH_TRY(head_write(log, &head, size, note, err));
     log->head_size = size;
-    VCH_TRY(vch_tiles_publish(log, size, err));
-    return vch_write_derived(log->port, path, note, err);
+    return VCH_OK;
+}
+
+static vch_rc may_publish(vch_log_t *log, vch_err_t *err)
+{
+    if (log->options.read_only) return vch_fail(err, VCH_ERR_READ_ONLY, "the log was opened for reading only");
+    return vch_log_alive(log, err);
+}
+
+vch_rc vch_log_sign(vch_log_t *log, uint64_t size, vch_slice_t note, vch_err_t *err)
+{
+    VCH_TRY(may_publish(log, err));
+    pthread_mutex_lock(&log->publish_lock);
+    vch_rc rc = sign(log, size, note, err);
+    pthread_mutex_unlock(&log->publish_lock);
+    return rc;
+}
+
+uint64_t vch_log_signed(const vch_log_t *log) { return log->head_size; }
+
+vch_rc vch_log_publish_tiles(vch_log_t *log, uint64_t size, vch_err_t *err)
+{
+    VCH_TRY(may_publish(log, err));
+    pthread_mutex_lock(&log->tiles_lock);
+    vch_rc rc = size > log->tiles_size ? vch_tiles_publish(log, size, err) : VCH_OK;
+    pthread_mutex_unlock(&log->tiles_lock);
+    return rc;
+}
+
+/* What another handle signed meanwhile is for that one to publish. */
+vch_rc vch_log_publish_head(vch_log_t *log, vch_err_t *err)
+{
+    char path[VCH_PATH_MAX];
+    vch_head_t head = {0};
+    vch_buf_t note;
+    VCH_TRY(may_publish(log, err));
+    VCH_TRY(vch_log_path(log, path, "tlog/checkpoint", err));
+    vch_buf_init(&note, VCH_NOTE_MAX);
+    pthread_mutex_lock(&log->tiles_lock);
+    pthread_mutex_lock(&log->publish_lock);
+    vch_rc rc = vch_head_read(log->port, log->head_file, &head, &note, err);
+    if (rc == VCH_OK && head.any && head.size <= log->tiles_size)
+        rc = vch_write_derived(log->port, path, vch_buf_slice(&note), err);
+    pthread_mutex_unlock(&log->publish_lock);
+    pthread_mutex_unlock(&log->tiles_lock);
+    vch_buf_free(&note);
+    return rc;
 }
 
 vch_rc vch_log_publish(vch_log_t *log, uint64_t size, vch_slice_t note, vch_err_t *err)
 {
-    if (log->options.read_only) return vch_fail(err, VCH_ERR_READ_ONLY, "the log was opened for reading only");
-    VCH_TRY(vch_log_alive(log, err));
-    pthread_mutex_lock(&log->publish_lock);
-    vch_rc rc = publish(log, size, note, err);
-    pthread_mutex_unlock(&log->publish_lock);
-    return rc;
+    VCH_TRY(vch_log_sign(log, size, note, err));
+    VCH_TRY(vch_log_publish_tiles(log, size, err));
+    return vch_log_publish_head(log, err);
 }
 
 vch_rc vch_log_head(vch_log_t *log, vch_buf_t *ret_note, uint64_t *ret_size, vch_err_t *err)

@@ -70,6 +70,7 @@ static void log_free(vch_log_t *log)
     vch_free(log->kept);
     pthread_mutex_destroy(&log->lock);
     pthread_mutex_destroy(&log->write_lock);
+    pthread_mutex_destroy(&log->tiles_lock);
     pthread_mutex_destroy(&log->publish_lock);
     vch_free(log->dir);
     vch_free(log);
@@ -102,6 +103,7 @@ static vch_rc log_new(vch_log_t **ret, vch_port_t *port, const char *dir, const 
     pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&log->lock, &attr);
     pthread_mutex_init(&log->write_lock, &attr);
+    pthread_mutex_init(&log->tiles_lock, &attr);
     pthread_mutex_init(&log->publish_lock, &attr);
     pthread_mutexattr_destroy(&attr);
     *ret = log;
@@ -254,6 +256,7 @@ static void tidy(vch_log_t *log)
 void vch_log_close(vch_log_t *log)
 {
     if (!log) return;
+    pthread_mutex_lock(&log->tiles_lock);
     pthread_mutex_lock(&log->publish_lock);
     pthread_mutex_lock(&log->write_lock);
     vch_spare_drop(log);
@@ -263,6 +266,7 @@ void vch_log_close(vch_log_t *log)
     }
     pthread_mutex_unlock(&log->write_lock);
     pthread_mutex_unlock(&log->publish_lock);
+    pthread_mutex_unlock(&log->tiles_lock);
     log_free(log);
 }
 

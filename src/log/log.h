@@ -96,8 +96,17 @@ VCH_MUST_USE vch_rc vch_log_inclusion(vch_log_t *, uint64_t index, uint64_t size
 VCH_MUST_USE vch_rc vch_log_consistency(vch_log_t *, uint64_t size1, uint64_t size2,
                                         vch_hash_t ret[VCH_PATH_HASHES_MAX], size_t *ret_n, vch_err_t *);
 
-/* A signed checkpoint of `size`: into log/head (synced), then tiles, then
- * tlog/checkpoint.  ERR_CONFLICT when it is smaller than the last one. */
+/* A signed checkpoint of `size` into log/head, synced: from now on it binds.
+ * ERR_CONFLICT when it is smaller than the last one. */
+VCH_MUST_USE vch_rc vch_log_sign(vch_log_t *, uint64_t size, vch_slice_t note, vch_err_t *);
+uint64_t vch_log_signed(const vch_log_t *); /* the size of the last one that this handle signed or found */
+/* What outside readers see follows a signature: first the tiles of `size`
+ * entries, while others go on appending and signing; then tlog/checkpoint, if
+ * the tiles of what was signed last are there.  Only who may append may do the
+ * second, so that an older checkpoint never replaces a newer one. */
+VCH_MUST_USE vch_rc vch_log_publish_tiles(vch_log_t *, uint64_t size, vch_err_t *);
+VCH_MUST_USE vch_rc vch_log_publish_head(vch_log_t *, vch_err_t *);
+/* All three. */
 VCH_MUST_USE vch_rc vch_log_publish(vch_log_t *, uint64_t size, vch_slice_t note, vch_err_t *);
 /* The last published note and its size; ERR_NOT_FOUND before the first. */
 VCH_MUST_USE vch_rc vch_log_head(vch_log_t *, vch_buf_t *ret_note, uint64_t *ret_size, vch_err_t *);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of src/log share.  Not for other modules.
  *
- * Three locks, taken in this order, all recursive.  `publish_lock`: log/head,
- * log/cosigned and the tiles; so a checkpoint can be published while entries
- * are appended.  `write_lock`: the end of the last segment (append, refresh,
+ * Four locks, taken in this order, all recursive.  `tiles_lock`: the tiles on
+ * the disk, written while others sign and append.  `publish_lock`: log/head and
+ * log/cosigned.  `write_lock`: the end of the last segment (append, refresh,
  * close).  `lock`: what readers see (segment table, tree, caches); never held
  * while an append writes or syncs, nor while a tile is published. */
 #ifndef VCH_LOG_IMPL_H
@@ -196,7 +196,7 @@ struct vch_log {
     char *dir;
     vch_log_options_t options;
     vch_hash_t network;
-    pthread_mutex_t publish_lock, write_lock, lock;
+    pthread_mutex_t tiles_lock, publish_lock, write_lock, lock;
 
     /* under lock */
     uint64_t size, tick;
@@ -219,11 +219,13 @@ struct vch_log {
     vch_spare_t spare;
     _Atomic uint64_t turns; /* appends begun and ended: odd while one is under way; read by the filler */
 
+    /* under tiles_lock */
+    uint64_t tiles_size; /* tiles of this published size are on disk, */
+    uint64_t distrust;   /* but full ones below this size may be torn */
+
     /* under publish_lock */
     vch_file_t *head_file;
     _Atomic uint64_t head_size; /* read by all */
-    uint64_t tiles_size;        /* tiles of this published size are on disk, */
-    uint64_t distrust;          /* but full ones below this size may be torn */
     vch_kept_t *kept;           /* by size */
     size_t kept_n, kept_cap;
     uint64_t kept_end;

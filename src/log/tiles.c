@@ -551,10 +551,9 @@ static void restore_derived(vch_log_t *log, vch_slice_t note)
     if (vch_log_path(log, path, "tlog/checkpoint", NULL) == VCH_OK) {
         vch_rc rc = vch_read_all(log->port, &old, path, VCH_NOTE_MAX, NULL);
         bool same = clean && rc == VCH_OK && vch_slice_eq(vch_buf_slice(&old), note);
-        if (!same && vch_tiles_publish(log, log->head_size, NULL) == VCH_OK) {
-            rc = vch_write_derived(log->port, path, note, NULL);
-            (void)rc; /* derived: what can't be written now is written at the next publish */
-        }
+        if (!same && (vch_tiles_publish(log, log->head_size, NULL) != VCH_OK ||
+                      vch_write_derived(log->port, path, note, NULL) != VCH_OK))
+            log->tiles_size = 0; /* what can't be written now is looked for, and written, at the next publish */
     }
     vch_buf_free(&old);
 }

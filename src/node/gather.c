@@ -165,7 +165,7 @@ static vch_rc take_checkpoint(gather_t *g)
 {
     VCH_TRY(nd_may_go_on(g->l, g->err));
     VCH_TRY(nd_enter(g->l, g->err));
-    vch_rc rc = nd_checkpoint(g->l, &g->head, g->err);
+    vch_rc rc = nd_sign(g->l, &g->head, g->err);
     nd_leave(g->l);
     VCH_TRY(rc);
     g->note = vch_alloc(sizeof *g->note);
@@ -399,7 +399,8 @@ static vch_rc keep_note(gather_t *g, vch_note_t *note, vch_slice_t bytes, const 
     VCH_TRY(is_news(g, note, now, &news));
     if (news) VCH_TRY(vch_log_keep_cosigned(g->l->log, g->checkpoint.size, bytes, g->err));
     if (head_size != g->checkpoint.size) return VCH_OK;
-    return vch_log_publish(g->l->log, head_size, bytes, g->err);
+    VCH_TRY(vch_log_sign(g->l->log, head_size, bytes, g->err));
+    return vch_log_publish_head(g->l->log, g->err);
 }
 
 static vch_rc keep_inside(gather_t *g, vch_note_t *note, vch_buf_t *head, vch_buf_t *cosigned)
@@ -463,6 +464,7 @@ static vch_rc gather(gather_t *g, vch_transport_t *transport)
     vch_rc rc = g->trust ? prepare(g) : no_memory(g);
     if (g->timeout_ms == 0) g->timeout_ms = g->l->in->witness_timeout_ms;
     pthread_mutex_unlock(&g->l->mutex);
+    if (rc == VCH_OK) rc = nd_publish(g->l, g->err);
     if (rc == VCH_OK) rc = ask_all(g, transport);
     return rc == VCH_OK ? keep(g) : rc;
 }

@@ -4,12 +4,16 @@
 #ifndef VCH_NODE_INT_H
 #define VCH_NODE_INT_H
 
+#include <stdatomic.h>
+
 #include "entry/note.h"
 #include "node/node.h"
 
-#define ND_RECORDS_MAX 65536u          /* leaves of one sync group */
-#define ND_GROUP_BYTES_MAX (32u << 20) /* bytes of one sync group, roughly */
-#define ND_SAVE_BYTES (64u << 20)      /* dirty state that is saved at the next block boundary */
+#define ND_RECORDS_MAX 65536u           /* leaves of one sync group */
+#define ND_GROUP_BYTES_MAX (32u << 20)  /* bytes of one sync group, roughly */
+#define ND_BLOCK_ENTRIES 128u           /* a block of so many is closed before its time: each waits for the hashing */
+#define ND_SAVE_BYTES (64u << 20)       /* dirty state that is saved at the next block boundary, */
+#define ND_SAVE_BYTES_MOST (512u << 20) /* or for which writers wait while an earlier save is not done */
 #define ND_SMALL_FILE_MAX (1u << 20)
 #define ND_ENTRY_MARK 0xffffu /* instead of a statement number: the entry itself */
 
@@ -75,6 +79,15 @@ typedef struct {
     uint64_t mark, signed_size, committed;
 } nd_witnesses_t;
 
+/* A save beside the writers (open.c). */
+typedef struct {
+    pthread_t thread;
+    bool running;
+    atomic_bool done;
+    vch_rc rc;        /* once it is done */
+    uint64_t applied; /* what the index will have reached */
+} nd_saver_t;
+
 struct vch_inside {
     pthread_mutex_t queue_mutex;
     pthread_cond_t queue_moved;
@@ -83,6 +96,7 @@ struct vch_inside {
     bool ours; /* the open block was begun here, as leaf … */
     uint64_t ours_first;
     uint64_t checkpointed_boot;
+    bool tended;  /* somebody asks for checkpoints every checkpoint_ms */
     bool suspect; /* a loaded state value was damaged: rebuild at the next occasion */
     vch_file_t *state_lock;
     char keys[VCH_PATH_MAX];
@@ -93,6 +107,8 @@ struct vch_inside {
     nd_witnesses_t witnesses;
     nd_objects_t objects;
     nd_signatures_t *signatures;
+    nd_saver_t saver;
+    size_t save_bytes; /* ND_SAVE_BYTES */
 };
 
 /* ---- settings (conf.c) ---- */
@@ -114,6 +130,9 @@ vch_rc nd_rebuild(vch_ledger_t *, vch_err_t *);
 vch_rc nd_catch_up(vch_ledger_t *, vch_err_t *);
 /* Save the state if no other handle reads the index; a refusal is no failure. */
 vch_rc nd_save(vch_ledger_t *, vch_err_t *);
+/* The same from a thread of its own, once there is much to save. */
+void nd_save_beside(vch_ledger_t *);
+void nd_save_wait(vch_ledger_t *); /* until such a save is done; no other may touch index or state meanwhile */
 vch_rc nd_sum_make(vch_port_t *, const char *dir, vch_buf_t *ret, vch_err_t *);
 /* True when state/data.mdb is as it was last saved. */
 bool nd_sum_good(vch_port_t *, const char *dir);
@@ -128,7 +147,12 @@ vch_rc nd_may_go_on(const vch_ledger_t *, vch_err_t *); /* not restored, or caug
 vch_rc nd_enter(vch_ledger_t *, vch_err_t *);           /* writer lock, others' tail taken in */
 void nd_leave(vch_ledger_t *);
 vch_rc nd_close_block(vch_ledger_t *, vch_err_t *); /* inside enter … leave; no block open is fine */
-vch_rc nd_checkpoint(vch_ledger_t *, vch_buf_t *ret_note, vch_err_t *); /* inside enter … leave */
+/* Inside enter … leave: signs what is there; nothing when nothing is new. */
+vch_rc nd_sign(vch_ledger_t *, vch_buf_t *ret_note, vch_err_t *);
+/* The same, and outside readers see it at once; for those who are about to end. */
+vch_rc nd_checkpoint(vch_ledger_t *, vch_buf_t *ret_note, vch_err_t *);
+/* Without mutex or lock: shows outside readers what was signed, while others write. */
+vch_rc nd_publish(vch_ledger_t *, vch_err_t *);
 vch_rc nd_checkpoint_text(vch_buf_t *ret, vch_log_t *, const char *origin, const vch_signer_t *, uint64_t size,
                           vch_err_t *);
 uint64_t nd_now(vch_ledger_t *);

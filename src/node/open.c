@@ -129,6 +129,7 @@ vch_rc nd_ledger_bare(vch_ledger_t **ret, vch_port_t *port, vch_err_t *err)
         return no_memory(err);
     }
     in->signatures = signatures;
+    in->save_bytes = ND_SAVE_BYTES;
     l->port = port;
     l->in = in;
     pthread_mutex_init(&l->mutex, NULL);
@@ -158,6 +159,7 @@ void nd_ledger_free(vch_ledger_t *l)
 {
     if (!l) return;
     nd_remote_free(l);
+    nd_save_wait(l);
     vch_state_free(l->state);
     if (l->kv) vch_kv_close(l->kv);
     vch_log_close(l->log);
@@ -240,21 +242,84 @@ static vch_rc lock_state(vch_ledger_t *l, vch_lock_t how, uint64_t wait_ms)
     return l->port->disk->lock(l->port, l->in->state_lock, how, wait_ms);
 }
 
+static bool may_save(const vch_ledger_t *l, const vch_state_info_t *info)
+{
+    return !l->kv_in_memory && !(l->flags & VCH_LEDGER_READ_ONLY) && !info->open_count && info->applied != l->saved_at;
+}
+
+static vch_rc save_inside(vch_ledger_t *l, uint64_t applied, vch_err_t *err)
+{
+    VCH_TRY(vch_state_save(l->state, err));
+    VCH_TRY(sum_write(l, err));
+    l->saved_at = applied;
+    return VCH_OK;
+}
+
 vch_rc nd_save(vch_ledger_t *l, vch_err_t *err)
 {
     vch_state_info_t info;
+    nd_save_wait(l);
     vch_state_info(l->state, &info);
-    if (l->kv_in_memory || (l->flags & VCH_LEDGER_READ_ONLY) || info.open_count || info.applied == l->saved_at)
-        return VCH_OK;
+    if (!may_save(l, &info)) return VCH_OK;
     vch_rc rc = lock_state(l, VCH_LOCK_EXCLUSIVE, 0);
     if (rc == VCH_ERR_LOCKED) return VCH_OK; /* others read the index: the last of them saves */
     if (rc != VCH_OK) return vch_fail(err, rc, "locking state/lock: %s", vch_rc_text(rc));
-    rc = vch_state_save(l->state, err);
-    if (rc == VCH_OK) rc = sum_write(l, err);
-    if (rc == VCH_OK) l->saved_at = info.applied;
+    rc = save_inside(l, info.applied, err);
     vch_rc back = lock_state(l, VCH_LOCK_SHARED, 0);
     if (rc == VCH_OK && back != VCH_OK) rc = vch_fail(err, back, "unlocking state/lock: %s", vch_rc_text(back));
     return rc;
+}
+
+/* ---- saving beside the writers -----------------------------------------------------------------
+ * What changed is frozen under the mutex, which takes no time; a thread of its
+ * own writes it to the index and lets others read that again.  Whoever saves
+ * next, or closes, takes note of how it went. */
+
+static void *save_beside(void *ctx)
+{
+    vch_ledger_t *l = ctx;
+    nd_saver_t *s = &l->in->saver;
+    s->rc = vch_state_save_frozen(l->state, NULL);
+    if (s->rc == VCH_OK) s->rc = sum_write(l, NULL);
+    vch_rc back = lock_state(l, VCH_LOCK_SHARED, 0);
+    if (s->rc == VCH_OK) s->rc = back;
+    atomic_store(&s->done, true);
+    return NULL;
+}
+
+void nd_save_wait(vch_ledger_t *l)
+{
+    nd_saver_t *s = &l->in->saver;
+    if (!s->running) return;
+    pthread_join(s->thread, NULL);
+    s->running = false;
+    if (s->rc != VCH_OK) return; /* still frozen: the next save takes it along */
+    vch_state_drop_frozen(l->state);
+    l->saved_at = s->applied;
+}
+
+static bool saver_start(vch_ledger_t *l, uint64_t applied)
+{
+    nd_saver_t *s = &l->in->saver;
+    if (!vch_state_is_frozen(l->state)) {
+        if (vch_state_freeze(l->state, NULL) != VCH_OK) return false;
+        s->applied = applied;
+    }
+    atomic_store(&s->done, false);
+    s->running = pthread_create(&s->thread, NULL, save_beside, l) == 0;
+    return s->running;
+}
+
+void nd_save_beside(vch_ledger_t *l)
+{
+    vch_state_info_t info;
+    nd_saver_t *s = &l->in->saver;
+    size_t dirty = vch_state_dirty(l->state);
+    if (s->running && (atomic_load(&s->done) || dirty >= ND_SAVE_BYTES_MOST)) nd_save_wait(l);
+    if (s->running || dirty < l->in->save_bytes) return;
+    vch_state_info(l->state, &info);
+    if (!may_save(l, &info) || lock_state(l, VCH_LOCK_EXCLUSIVE, 0) != VCH_OK) return;
+    if (!saver_start(l, info.applied)) (void)lock_state(l, VCH_LOCK_SHARED, 0); /* the next block tries again */
 }
 
 /* ---- opening the index ------------------------------------------------------------------------ */
@@ -393,6 +458,7 @@ vch_rc nd_rebuild(vch_ledger_t *l, vch_err_t *err)
 {
     if (l->flags & VCH_LEDGER_NO_REBUILD)
         return vch_fail(err, VCH_ERR_CORRUPT, "the derived state is damaged and may not be rebuilt");
+    nd_save_wait(l);
     vch_state_free(l->state);
     l->state = NULL;
     bool alone =

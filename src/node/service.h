@@ -29,6 +29,10 @@ VCH_MUST_USE vch_rc vch_receipt_into(const vch_receipt_t *, vch_slice_t promise,
 /* {"origin","network","version","size","height","checkpoint size","committed","time","log key"}. */
 VCH_MUST_USE vch_rc vch_info_into(vch_ledger_t *, const char *version, vch_buf_t *ret, vch_err_t *);
 
+/* From now on vch_ledger_checkpoint or vch_ledger_gather is called every
+ * checkpoint_ms, so that those who write need not. */
+void vch_ledger_tended(vch_ledger_t *);
+
 /* ---- who somebody is --------------------------------------------------------- */
 
 typedef struct {

@@ -124,6 +124,8 @@ vch_rc vch_draft_into(vch_ledger_t *l, const vch_pubkey_t *key, const char *kind
     return nd_told(rc, err);
 }
 
+void vch_ledger_tended(vch_ledger_t *l) { l->in->tended = true; }
+
 /* ---- receipts ---------------------------------------------------------------------------- */
 
 static vch_rc put_outcome(const vch_receipt_t *r, vch_buf_t *b)

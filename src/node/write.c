@@ -171,7 +171,7 @@ static vch_rc close_into(group_t *g, vch_err_t *err)
 static void maybe_save(vch_ledger_t *l)
 {
     /* A save that fails costs time at the next opening, nothing else. */
-    if (vch_state_dirty(l->state) >= ND_SAVE_BYTES) (void)nd_save(l, NULL);
+    nd_save_beside(l);
 }
 
 static vch_rc close_open(group_t *g, vch_err_t *err)
@@ -193,6 +193,14 @@ static vch_rc close_stale(group_t *g, vch_err_t *err)
     bool ours = l->in->ours && l->in->ours_first == info.open_first;
     bool young = ours && l->port->clock->boot_ms(l->port) - l->block_began_boot < l->block_ms;
     return young ? VCH_OK : close_open(g, err);
+}
+
+/* In one sync with what it ends; a refusal leaves it open, or the handle done for. */
+static void close_large(group_t *g)
+{
+    vch_state_info_t info;
+    vch_state_info(g->l->state, &info);
+    if (!g->l->poisoned && info.open_count >= ND_BLOCK_ENTRIES) (void)close_open(g, NULL);
 }
 
 static vch_time_t block_time(vch_ledger_t *l, const vch_state_info_t *info)
@@ -357,7 +365,7 @@ static vch_rc read_again(vch_ledger_t *l, nd_request_t *r)
 static void maybe_checkpoint(vch_ledger_t *l)
 {
     uint64_t boot = l->port->clock->boot_ms(l->port);
-    if (!l->log_key || boot - l->in->checkpointed_boot < l->checkpoint_ms) return;
+    if (l->in->tended || !l->log_key || boot - l->in->checkpointed_boot < l->checkpoint_ms) return;
     /* What was asked for is done; closing, or the next turn, tries again. */
     (void)nd_checkpoint(l, NULL, NULL);
     l->in->checkpointed_boot = boot;
@@ -392,6 +400,7 @@ static void batch_run(vch_ledger_t *l, nd_request_t *list)
     }
     nd_signatures_batch(l, list);
     for (nd_request_t *r = list; r; r = r->next) run_one(&g, r);
+    close_large(&g);
     (void)group_flush(&g, NULL); /* each request has been told */
     for (nd_request_t *r = list; r; r = r->next)
         if (r->rc == VCH_OK && r->again) r->rc = nd_alive(l, &r->err) == VCH_OK ? read_again(l, r) : VCH_ERR_IO;
@@ -683,7 +692,7 @@ static vch_rc sign_head(vch_ledger_t *l, uint64_t size, vch_buf_t *head, vch_err
     VCH_TRY(nd_may_go_on(l, err));
     vch_buf_clear(head);
     VCH_TRY(nd_checkpoint_text(head, l->log, l->origin, l->log_key, size, err));
-    VCH_TRY(vch_log_publish(l->log, size, vch_buf_slice(head), err));
+    VCH_TRY(vch_log_sign(l->log, size, vch_buf_slice(head), err));
     nd_clock_keep(l);
     l->wrote = false;
     l->in->checkpointed_boot = l->port->clock->boot_ms(l->port);
@@ -704,13 +713,33 @@ static vch_rc checkpoint(vch_ledger_t *l, vch_buf_t *head, vch_err_t *err)
     return sign_head(l, size, head, err);
 }
 
-vch_rc nd_checkpoint(vch_ledger_t *l, vch_buf_t *ret_note, vch_err_t *err)
+vch_rc nd_sign(vch_ledger_t *l, vch_buf_t *ret_note, vch_err_t *err)
 {
     vch_buf_t head;
     vch_buf_init(&head, VCH_NOTE_BYTES_MAX);
     vch_rc rc = checkpoint(l, &head, err);
     if (rc == VCH_OK && ret_note) rc = vch_buf_put(ret_note, head.p, head.n);
     vch_buf_free(&head);
+    return rc;
+}
+
+vch_rc nd_checkpoint(vch_ledger_t *l, vch_buf_t *ret_note, vch_err_t *err)
+{
+    VCH_TRY(nd_sign(l, ret_note, err));
+    VCH_TRY(vch_log_publish_tiles(l->log, vch_log_signed(l->log), err));
+    return vch_log_publish_head(l->log, err);
+}
+
+vch_rc nd_publish(vch_ledger_t *l, vch_err_t *err)
+{
+    VCH_TRY(vch_log_publish_tiles(l->log, vch_log_signed(l->log), err));
+    pthread_mutex_lock(&l->mutex);
+    vch_rc rc = nd_enter(l, err);
+    if (rc == VCH_OK) {
+        rc = vch_log_publish_head(l->log, err);
+        nd_leave(l);
+    }
+    pthread_mutex_unlock(&l->mutex);
     return rc;
 }
 
@@ -722,10 +751,11 @@ vch_rc vch_ledger_checkpoint(vch_ledger_t *l, vch_text_t *ret_note, vch_err_t *e
     pthread_mutex_lock(&l->mutex);
     vch_rc rc = nd_enter(l, err);
     if (rc == VCH_OK) {
-        rc = nd_checkpoint(l, &note, err);
+        rc = nd_sign(l, &note, err);
         nd_leave(l);
     }
     pthread_mutex_unlock(&l->mutex);
+    if (rc == VCH_OK) rc = nd_publish(l, err);
     if (rc == VCH_OK && ret_note) rc = vch_text_take(ret_note, &note);
     vch_buf_free(&note);
     return nd_told(rc, err);

@@ -200,7 +200,7 @@ static vch_rc chunk_load(vch_state_t *s, const column_t *c, size_t number, chunk
     if (there) {
         vch_state_key_t key = blob_key(c, number);
         vch_buf_clear(&s->page);
-        vch_rc rc = vch_kv_get(s->kv, vch_key_slice(&key), &s->page);
+        vch_rc rc = st_saved(s, vch_key_slice(&key), &s->page);
         if (rc != VCH_OK || s->page.n != sizeof ch->cell)
             return vch_fail(err, VCH_ERR_CORRUPT, "the cells of chunk %zu are not in the index", number);
         memcpy(ch->cell, s->page.p, sizeof ch->cell);
@@ -355,7 +355,7 @@ static vch_rc load_indices(vch_state_t *s, column_t *c, size_t from, size_t to, 
         VCH_TRY(chunk_value(s, c, i, value[n], &there, err));
         if (!there) continue;
         vch_state_key_t key = vch_key_id_u32('F', c->dataset.b, (uint32_t)i);
-        vch_rc rc = vch_kv_get(s->kv, vch_key_slice(&key), &s->page);
+        vch_rc rc = st_saved(s, vch_key_slice(&key), &s->page);
         if (rc != VCH_OK || s->page.n != (n + 1) * FLAT_BYTES) return flat_mismatch(i, err);
         number[n++] = i;
     }
@@ -464,26 +464,26 @@ vch_rc st_columns_hash(vch_state_t *s, vch_err_t *err)
     return VCH_OK;
 }
 
-static vch_rc chunk_save(vch_state_t *s, const column_t *c, size_t number, vch_err_t *err)
+static vch_rc chunk_keep(vch_state_t *s, const column_t *c, size_t number, vch_err_t *err)
 {
     uint8_t flat[2 * VCH_CHUNK];
     const uint16_t *index = c->index + number * VCH_CHUNK;
     for (size_t i = 0; i < VCH_CHUNK; i++) vch_put_u16(flat + 2 * i, index[i]);
     vch_state_key_t cells = blob_key(c, number), indices = vch_key_id_u32('F', c->dataset.b, (uint32_t)number);
-    VCH_TRY(vch_kv_put(s->kv, vch_key_slice(&cells), vch_slice(c->chunk[number]->cell, sizeof c->chunk[number]->cell),
-                       err));
-    return vch_kv_put(s->kv, vch_key_slice(&indices), vch_slice(flat, sizeof flat), err);
+    const chunk_t *ch = c->chunk[number];
+    VCH_TRY(st_keep_slot(s, vch_key_slice(&cells), vch_slice(ch->cell, sizeof ch->cell), err));
+    return st_keep_slot(s, vch_key_slice(&indices), vch_slice(flat, sizeof flat), err);
 }
 
-vch_rc st_columns_save(vch_state_t *s, vch_err_t *err)
+vch_rc st_columns_keep(vch_state_t *s, vch_err_t *err)
 {
     for (column_t *c = s->columns; c; c = c->next)
         for (size_t i = 0; i < c->chunks; i++)
-            if (c->chunk[i] && c->chunk[i]->unsaved) VCH_TRY(chunk_save(s, c, i, err));
+            if (c->chunk[i] && c->chunk[i]->unsaved) VCH_TRY(chunk_keep(s, c, i, err));
     return VCH_OK;
 }
 
-/* After a save the cells are in the index; the indices stay for decisions. */
+/* Once a save has begun the cells are among what is frozen; the indices stay for decisions. */
 void st_columns_trim(vch_state_t *s)
 {
     for (column_t *c = s->columns; c; c = c->next)

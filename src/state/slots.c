@@ -6,10 +6,7 @@
 
 static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "out of memory"); }
 
-static size_t bucket_of(const vch_state_t *s, vch_slice_t key)
-{
-    return vch_crc32c(0, key.p, key.n) & (s->buckets - 1);
-}
+static size_t bucket_of(vch_slice_t key, size_t buckets) { return vch_crc32c(0, key.p, key.n) & (buckets - 1); }
 
 static vch_rc grow_buckets(vch_state_t *s, vch_err_t *err)
 {
@@ -23,7 +20,7 @@ static vch_rc grow_buckets(vch_state_t *s, vch_err_t *err)
     for (size_t i = 0; i < old_n; i++)
         for (slot_t *slot = old[i], *next; slot; slot = next) {
             next = slot->next;
-            size_t b = bucket_of(s, vch_slice(slot->key, slot->key_n));
+            size_t b = bucket_of(vch_slice(slot->key, slot->key_n), buckets);
             slot->next = fresh[b];
             fresh[b] = slot;
         }
@@ -38,12 +35,19 @@ static vch_slice_t index_key(uint8_t ret[SLOT_KEY_MAX], char space, const void *
     return vch_slice(ret, n + 1);
 }
 
-static slot_t *find_slot(const vch_state_t *s, vch_slice_t key)
+static slot_t *find_in(slot_t *const *bucket, size_t buckets, vch_slice_t key)
 {
-    if (s->buckets == 0) return NULL;
-    for (slot_t *slot = s->bucket[bucket_of(s, key)]; slot; slot = slot->next)
+    if (buckets == 0) return NULL;
+    for (slot_t *slot = bucket[bucket_of(key, buckets)]; slot; slot = slot->next)
         if (vch_slice_eq(vch_slice(slot->key, slot->key_n), key)) return slot;
     return NULL;
+}
+
+static slot_t *find_slot(const vch_state_t *s, vch_slice_t key) { return find_in(s->bucket, s->buckets, key); }
+
+static const slot_t *find_frozen(const vch_state_t *s, vch_slice_t key)
+{
+    return find_in(s->frozen.bucket, s->frozen.buckets, key);
 }
 
 static vch_rc new_slot(vch_state_t *s, vch_slice_t key, slot_t **ret, vch_err_t *err)
@@ -53,7 +57,7 @@ static vch_rc new_slot(vch_state_t *s, vch_slice_t key, slot_t **ret, vch_err_t 
     if (!slot) return no_memory(err);
     slot->key_n = (uint8_t)key.n;
     memcpy(slot->key, key.p, key.n);
-    size_t b = bucket_of(s, key);
+    size_t b = bucket_of(key, s->buckets);
     slot->next = s->bucket[b];
     s->bucket[b] = slot;
     s->slots++;
@@ -63,7 +67,7 @@ static vch_rc new_slot(vch_state_t *s, vch_slice_t key, slot_t **ret, vch_err_t 
 
 static void forget(vch_state_t *s, slot_t *slot)
 {
-    slot_t **at = &s->bucket[bucket_of(s, vch_slice(slot->key, slot->key_n))];
+    slot_t **at = &s->bucket[bucket_of(vch_slice(slot->key, slot->key_n), s->buckets)];
     while (*at != slot) at = &(*at)->next;
     *at = slot->next;
     s->slots--;
@@ -91,11 +95,18 @@ static vch_rc check_loaded(vch_state_t *s, const slot_t *slot, vch_err_t *err)
     return rc == VCH_OK ? rc : vch_context(err, rc, "kind '%c'", slot->key[1]);
 }
 
+vch_rc st_saved(vch_state_t *s, vch_slice_t key, vch_buf_t *ret)
+{
+    const slot_t *slot = find_frozen(s, key);
+    if (!slot) return vch_kv_get(s->kv, key, ret);
+    return slot->there ? vch_buf_put(ret, slot->value, slot->n) : VCH_ERR_NOT_FOUND;
+}
+
 static vch_rc read_slot(vch_state_t *s, slot_t *slot, vch_err_t *err)
 {
     vch_buf_t buf;
     vch_buf_init(&buf, 1u << 30);
-    vch_rc rc = vch_kv_get(s->kv, vch_slice(slot->key, slot->key_n), &buf);
+    vch_rc rc = st_saved(s, vch_slice(slot->key, slot->key_n), &buf);
     if (rc == VCH_OK) {
         slot->there = true;
         slot->value = buf.p; /* the buffer's memory becomes the slot's */
@@ -107,10 +118,14 @@ static vch_rc read_slot(vch_state_t *s, slot_t *slot, vch_err_t *err)
     return vch_fail(err, rc, "index: a value can't be read: %s", vch_rc_text(rc));
 }
 
+/* What is frozen was checked when it was loaded, or computed here. */
 static vch_rc load_slot(vch_state_t *s, slot_t *slot, vch_err_t *err)
 {
+    const slot_t *frozen = find_frozen(s, vch_slice(slot->key, slot->key_n));
     VCH_TRY(read_slot(s, slot, err));
-    return check_loaded(s, slot, err);
+    if (!frozen) return check_loaded(s, slot, err);
+    slot->checked = frozen->checked;
+    return VCH_OK;
 }
 
 vch_rc st_slot(vch_state_t *s, vch_slice_t key, slot_t **ret, vch_err_t *err)
@@ -238,6 +253,14 @@ void st_accept(vch_state_t *s)
 
 /* ---- get and set ------------------------------------------------------------------- */
 
+static void note_unsaved(vch_state_t *s, slot_t *slot)
+{
+    if (slot->unsaved) return;
+    slot->unsaved = true;
+    slot->next_unsaved = s->unsaved;
+    s->unsaved = slot;
+}
+
 static vch_rc set_slot(vch_state_t *s, slot_t *slot, vch_slice_t value, vch_err_t *err)
 {
     uint8_t *copy = vch_alloc(value.n ? value.n : 1);
@@ -253,11 +276,7 @@ static vch_rc set_slot(vch_state_t *s, slot_t *slot, vch_slice_t value, vch_err_
     slot->there = true;
     slot->checked = false;
     s->dirty_bytes += value.n + sizeof *slot;
-    if (!slot->unsaved) {
-        slot->unsaved = true;
-        slot->next_unsaved = s->unsaved;
-        s->unsaved = slot;
-    }
+    note_unsaved(s, slot);
     if (slot->key[0] == 'S' && !slot->unhashed) {
         slot->unhashed = true;
         slot->next_unhashed = s->unhashed;
@@ -320,19 +339,66 @@ bool st_has(vch_state_t *s, const vch_state_key_t *key, vch_rc *ret_rc, vch_err_
     return rc == VCH_OK;
 }
 
-void st_drop_slots(vch_state_t *s)
+/* ---- saving ------------------------------------------------------------------------ */
+
+static void free_slots(slot_t **bucket, size_t buckets)
 {
-    for (size_t i = 0; i < s->buckets; i++)
-        for (slot_t *slot = s->bucket[i], *next; slot; slot = next) {
+    for (size_t i = 0; i < buckets; i++)
+        for (slot_t *slot = bucket[i], *next; slot; slot = next) {
             next = slot->next;
             vch_free(slot->value);
             vch_free(slot);
         }
-    vch_free(s->bucket);
+    vch_free(bucket);
+}
+
+static void begin_anew(vch_state_t *s)
+{
     s->bucket = NULL;
     s->buckets = s->slots = 0;
     s->unsaved = s->unhashed = NULL;
     s->dirty_bytes = 0;
+}
+
+void st_drop_slots(vch_state_t *s)
+{
+    free_slots(s->bucket, s->buckets);
+    begin_anew(s);
+}
+
+vch_rc st_keep_slot(vch_state_t *s, vch_slice_t key, vch_slice_t value, vch_err_t *err)
+{
+    slot_t *slot = find_slot(s, key);
+    uint8_t *copy = vch_alloc(value.n ? value.n : 1);
+    if (!copy) return no_memory(err);
+    vch_rc rc = slot ? VCH_OK : new_slot(s, key, &slot, err);
+    if (rc != VCH_OK) {
+        vch_free(copy);
+        return rc;
+    }
+    memcpy(copy, value.p, value.n);
+    vch_free(slot->value);
+    slot->value = copy;
+    slot->n = value.n;
+    slot->there = true;
+    note_unsaved(s, slot);
+    return VCH_OK;
+}
+
+void st_freeze_slots(vch_state_t *s)
+{
+    s->frozen.any = true;
+    s->frozen.bucket = s->bucket;
+    s->frozen.buckets = s->buckets;
+    s->frozen.unsaved = s->unsaved;
+    begin_anew(s);
+}
+
+void st_drop_frozen(vch_state_t *s)
+{
+    free_slots(s->frozen.bucket, s->frozen.buckets);
+    vch_buf_free(&s->frozen.meta);
+    s->frozen = (frozen_t){.any = false};
 }
 
 /* ---- pages of the state tree --------------------------------------------------------- */

@@ -74,6 +74,7 @@ void vch_state_free(vch_state_t *s)
     st_accept(s);
     st_columns_free(s);
     st_drop_slots(s);
+    st_drop_frozen(s);
     for (size_t i = 0; i < TERMS_BUCKETS; i++)
         for (terms_node_t *t = s->terms[i], *next; t; t = next) {
             next = t->next;
@@ -160,31 +161,51 @@ vch_rc vch_state_close_block(vch_state_t *s, vch_buf_t *ret_leaf, vch_err_t *err
 
 /* ---- saving -------------------------------------------------------------------------- */
 
-static vch_rc save_slots(vch_state_t *s, vch_err_t *err)
-{
-    for (const slot_t *slot = s->unsaved; slot; slot = slot->next_unsaved)
-        if (slot->there)
-            VCH_TRY(vch_kv_put(s->kv, vch_slice(slot->key, slot->key_n), vch_slice(slot->value, slot->n), err));
-    return VCH_OK;
-}
-
-vch_rc vch_state_save(vch_state_t *s, vch_err_t *err)
+vch_rc vch_state_freeze(vch_state_t *s, vch_err_t *err)
 {
     if (s->broken) return vch_fail(err, VCH_ERR_INTERNAL, "the state is unusable after a failure; open it again");
     if (s->info.open_count) return vch_fail(err, VCH_ERR_CONFLICT, "a block is open");
-    vch_buf_clear(&s->value);
-    if (put_meta(&s->value, &s->info) != VCH_OK) return no_memory(err);
-    VCH_TRY(vch_kv_begin(s->kv, err));
-    vch_rc rc = save_slots(s, err);
-    if (rc == VCH_OK) rc = st_columns_save(s, err);
-    if (rc == VCH_OK) rc = vch_kv_put(s->kv, vch_slice(meta_key, 1), vch_buf_slice(&s->value), err);
+    if (s->frozen.any) return vch_fail(err, VCH_ERR_CONFLICT, "an earlier save is not done");
+    vch_buf_init(&s->frozen.meta, 4096);
+    vch_rc rc = put_meta(&s->frozen.meta, &s->info) == VCH_OK ? st_columns_keep(s, err) : no_memory(err);
     if (rc != VCH_OK) {
-        vch_kv_abort(s->kv);
+        vch_buf_free(&s->frozen.meta);
         return rc;
     }
-    VCH_TRY(vch_kv_commit(s->kv, err));
-    st_drop_slots(s);
+    st_freeze_slots(s);
     st_columns_trim(s);
+    return VCH_OK;
+}
+
+bool vch_state_is_frozen(const vch_state_t *s) { return s->frozen.any; }
+
+static vch_rc put_frozen(const vch_state_t *s, vch_err_t *err)
+{
+    for (const slot_t *slot = s->frozen.unsaved; slot; slot = slot->next_unsaved)
+        if (slot->there)
+            VCH_TRY(vch_kv_put(s->kv, vch_slice(slot->key, slot->key_n), vch_slice(slot->value, slot->n), err));
+    return vch_kv_put(s->kv, vch_slice(meta_key, 1), vch_buf_slice(&s->frozen.meta), err);
+}
+
+vch_rc vch_state_save_frozen(const vch_state_t *s, vch_err_t *err)
+{
+    if (!s->frozen.any) return VCH_OK;
+    VCH_TRY(vch_kv_begin(s->kv, err));
+    vch_rc rc = put_frozen(s, err);
+    if (rc == VCH_OK) return vch_kv_commit(s->kv, err);
+    vch_kv_abort(s->kv);
+    return rc;
+}
+
+void vch_state_drop_frozen(vch_state_t *s) { st_drop_frozen(s); }
+
+vch_rc vch_state_save(vch_state_t *s, vch_err_t *err)
+{
+    VCH_TRY(vch_state_save_frozen(s, err));
+    st_drop_frozen(s);
+    VCH_TRY(vch_state_freeze(s, err));
+    VCH_TRY(vch_state_save_frozen(s, err));
+    st_drop_frozen(s);
     return VCH_OK;
 }
 
@@ -274,33 +295,44 @@ typedef struct {
     void *ctx;
 } each_t;
 
+/* Each key once, however many of index, frozen and new slots have it. */
+static vch_rc tell(each_t *e, slot_t *slot)
+{
+    if (slot->told == e->s->walks) return VCH_OK;
+    slot->told = e->s->walks;
+    return slot->there ? e->fn(e->ctx, vch_slice(slot->key + 1, slot->key_n - 1u), vch_slice(slot->value, slot->n))
+                       : VCH_OK;
+}
+
 static vch_rc each_saved(void *ctx, vch_slice_t key, vch_slice_t value)
 {
     (void)value; /* the slot has what is true now, checked against the tree */
     each_t *e = ctx;
     slot_t *slot;
     VCH_TRY(st_slot(e->s, key, &slot, NULL));
-    return slot->there ? e->fn(e->ctx, vch_slice(slot->key + 1, slot->key_n - 1u), vch_slice(slot->value, slot->n))
-                       : VCH_OK;
+    return tell(e, slot);
 }
 
-static bool is_saved(vch_state_t *s, const slot_t *slot)
+static vch_rc each_unsaved(each_t *e, const slot_t *list, char tag)
 {
-    vch_buf_clear(&s->page);
-    return vch_kv_get(s->kv, vch_slice(slot->key, slot->key_n), &s->page) == VCH_OK;
+    for (const slot_t *at = list, *next; at; at = next) {
+        slot_t *slot;
+        next = at->next_unsaved;
+        if (at->key[0] != 'S' || at->key[1] != (uint8_t)tag) continue;
+        VCH_TRY(st_slot(e->s, vch_slice(at->key, at->key_n), &slot, NULL));
+        VCH_TRY(tell(e, slot));
+    }
+    return VCH_OK;
 }
 
 vch_rc vch_state_each(vch_state_t *s, char tag, vch_kv_fn fn, void *ctx)
 {
     each_t e = {s, fn, ctx};
     uint8_t prefix[2] = {'S', (uint8_t)tag};
+    s->walks++;
     VCH_TRY(vch_kv_each(s->kv, vch_slice(prefix, 2), each_saved, &e));
-    for (const slot_t *slot = s->unsaved, *next; slot; slot = next) {
-        next = slot->next_unsaved;
-        if (!slot->there || slot->key[0] != 'S' || slot->key[1] != (uint8_t)tag || is_saved(s, slot)) continue;
-        VCH_TRY(fn(ctx, vch_slice(slot->key + 1, slot->key_n - 1u), vch_slice(slot->value, slot->n)));
-    }
-    return VCH_OK;
+    VCH_TRY(each_unsaved(&e, s->frozen.unsaved, tag));
+    return each_unsaved(&e, s->unsaved, tag);
 }
 
 /* ---- replay ------------------------------------------------------------------------------- */

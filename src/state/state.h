@@ -6,7 +6,8 @@
  *   verify    signatures against the state's keys (reads only)
  *   apply     every rule; all or nothing; (state, transaction, time) -> outcome
  *   close     end the block: new state root, the state-commit leaf
- *   save      put what changed into the index, with the size it has reached
+ *   save      put what changed into the index, with the size it has reached;
+ *             or freeze it, and let another thread do that
  *
  * apply is pure and deterministic: no clock, randomness, float, I/O or locale;
  * the same transactions, blocks and times give the same bytes everywhere.
@@ -22,8 +23,8 @@
  * id -> leaf index, 'M' meta.  A value loaded from it is checked against its
  * leaf in the state tree before it is used.
  *
- * Threads: one at a time, save vch_tx_prepare, vch_tx_signatures and
- * vch_tx_check. */
+ * Threads: one at a time, save vch_tx_prepare, vch_tx_signatures, vch_tx_check
+ * and vch_state_save_frozen. */
 #ifndef VCH_STATE_H
 #define VCH_STATE_H
 
@@ -101,7 +102,16 @@ VCH_MUST_USE vch_rc vch_state_replay(vch_state_t *, const vch_log_entry_t *, boo
 /* Put all changes since the last save into the index, one batch.  Only between
  * blocks (no block open): ERR_CONFLICT otherwise. */
 VCH_MUST_USE vch_rc vch_state_save(vch_state_t *, vch_err_t *);
-/* Bytes changed since the last save, roughly. */
+/* The same in steps, so that a save takes no time from those who write:
+ * freeze what changed (at once, whatever its size; conditions as above, and
+ * ERR_CONFLICT while something is frozen), save that from any one thread while
+ * the state goes on, and drop it from the state's own thread once it is saved.
+ * A save that failed may be tried again; nothing is lost meanwhile. */
+VCH_MUST_USE vch_rc vch_state_freeze(vch_state_t *, vch_err_t *);
+bool vch_state_is_frozen(const vch_state_t *);
+VCH_MUST_USE vch_rc vch_state_save_frozen(const vch_state_t *, vch_err_t *);
+void vch_state_drop_frozen(vch_state_t *);
+/* Bytes changed since the last save or freeze, roughly. */
 size_t vch_state_dirty(const vch_state_t *);
 
 /* ---- reading; what is there now, open block included ---- */

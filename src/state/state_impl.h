@@ -2,6 +2,7 @@
 /* The inside of the state machine.
  *
  *   slots     every index key touched since the last save, with its value now
+ *   frozen    those of a save that has begun; nothing in them changes any more
  *   journal   how to undo the transaction that is being applied
  *   columns   the consent column of each dataset in use
  *
@@ -31,7 +32,16 @@ struct slot {
     bool checked; /* a page, or a derived value: it was compared with what the state says of it */
     uint8_t key_n;
     uint8_t key[SLOT_KEY_MAX];
+    uint32_t told; /* the walk over all keys that told of it last */
 };
+
+typedef struct {
+    bool any;
+    slot_t **bucket;
+    size_t buckets;
+    slot_t *unsaved;
+    vch_buf_t meta; /* the index's head that goes with them */
+} frozen_t;
 
 /* 4,096 cells and the perfect tree over them: leaf i at 4096 + i, root at 1. */
 typedef struct {
@@ -85,6 +95,8 @@ struct vch_state {
     size_t buckets, slots;
     slot_t *unsaved, *unhashed;
     size_t dirty_bytes;
+    frozen_t frozen;
+    uint32_t walks;
     undo_t *undo;
     size_t undos, undo_cap;
     column_t *columns;
@@ -128,6 +140,12 @@ vch_rc st_log_undo(vch_state_t *, const undo_t *);
 void st_rollback(vch_state_t *);
 void st_accept(vch_state_t *);
 void st_drop_slots(vch_state_t *);
+/* A value for the index alone, which the next save takes along. */
+vch_rc st_keep_slot(vch_state_t *, vch_slice_t index_key, vch_slice_t value, vch_err_t *);
+/* What the index has, or will have after a save that has begun; appended. */
+vch_rc st_saved(vch_state_t *, vch_slice_t index_key, vch_buf_t *ret);
+void st_freeze_slots(vch_state_t *);
+void st_drop_frozen(vch_state_t *);
 vch_smt_io_t st_smt_io(vch_state_t *);
 
 /* ---- the consent column (column.c) ---- */
@@ -141,7 +159,7 @@ void st_undo_cell(vch_state_t *, const undo_t *);
 void st_undo_palette(const undo_t *);
 vch_rc st_chunk(vch_state_t *, column_t *, size_t number, chunk_t **ret, vch_err_t *);
 vch_rc st_columns_hash(vch_state_t *, vch_err_t *);
-vch_rc st_columns_save(vch_state_t *, vch_err_t *);
+vch_rc st_columns_keep(vch_state_t *, vch_err_t *); /* as slots */
 void st_columns_trim(vch_state_t *);
 void st_columns_free(vch_state_t *);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A key/value index behind one header: LMDB on disk, or in memory for
  * simulation and for replaying to an earlier height.  Everything in it is
- * derived from the log.  One writer at a time; readers from any thread. */
+ * derived from the log.  One writer at a time; readers from any thread, and on
+ * LMDB also while another thread has a batch open or commits it. */
 #ifndef VCH_KV_H
 #define VCH_KV_H
 

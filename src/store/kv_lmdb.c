@@ -15,8 +15,9 @@ typedef struct {
     vch_kv_t kv;
     MDB_env *env;
     MDB_dbi dbi;
-    MDB_txn *txn;    /* the open batch */
-    pthread_t owner; /* of the batch: sees its own puts */
+    pthread_mutex_t mutex; /* of the next two, which readers look at */
+    MDB_txn *txn;          /* the open batch */
+    pthread_t owner;       /* of the batch: sees its own puts */
     size_t map;
 } lmdb_kv_t;
 
@@ -34,11 +35,28 @@ static vch_rc fail_mdb(vch_err_t *err, int e, const char *what)
 
 static MDB_val val(vch_slice_t s) { return (MDB_val){s.n, (void *)(uintptr_t)s.p}; }
 
+static void set_batch(lmdb_kv_t *k, MDB_txn *txn)
+{
+    pthread_mutex_lock(&k->mutex);
+    k->txn = txn;
+    k->owner = pthread_self();
+    pthread_mutex_unlock(&k->mutex);
+}
+
+/* The open batch if it is this thread's. */
+static MDB_txn *own_batch(lmdb_kv_t *k)
+{
+    pthread_mutex_lock(&k->mutex);
+    MDB_txn *txn = k->txn && pthread_equal(k->owner, pthread_self()) ? k->txn : NULL;
+    pthread_mutex_unlock(&k->mutex);
+    return txn;
+}
+
 static vch_rc lmdb_get(vch_kv_t *kv, vch_slice_t key, vch_buf_t *ret)
 {
     lmdb_kv_t *k = (lmdb_kv_t *)kv;
-    bool in_batch = k->txn && pthread_equal(k->owner, pthread_self());
-    MDB_txn *txn = k->txn;
+    MDB_txn *txn = own_batch(k);
+    bool in_batch = txn != NULL;
     MDB_val mk = val(key), mv;
     if (!in_batch && mdb_txn_begin(k->env, NULL, MDB_RDONLY, &txn) != 0) return VCH_ERR_IO;
     int e = mdb_get(txn, k->dbi, &mk, &mv);
@@ -50,22 +68,21 @@ static vch_rc lmdb_get(vch_kv_t *kv, vch_slice_t key, vch_buf_t *ret)
 static vch_rc lmdb_begin(vch_kv_t *kv, vch_err_t *err)
 {
     lmdb_kv_t *k = (lmdb_kv_t *)kv;
+    MDB_txn *txn;
     if (k->txn) return vch_fail(err, VCH_ERR_CONFLICT, "index: a batch is open already");
-    int e = mdb_txn_begin(k->env, NULL, 0, &k->txn);
-    if (e == MDB_MAP_RESIZED && (e = mdb_env_set_mapsize(k->env, 0)) == 0) e = mdb_txn_begin(k->env, NULL, 0, &k->txn);
-    if (e) {
-        k->txn = NULL;
-        return fail_mdb(err, e, "begin");
-    }
-    k->owner = pthread_self();
+    int e = mdb_txn_begin(k->env, NULL, 0, &txn);
+    if (e == MDB_MAP_RESIZED && (e = mdb_env_set_mapsize(k->env, 0)) == 0) e = mdb_txn_begin(k->env, NULL, 0, &txn);
+    if (e) return fail_mdb(err, e, "begin");
+    set_batch(k, txn);
     return VCH_OK;
 }
 
 static void lmdb_abort(vch_kv_t *kv)
 {
     lmdb_kv_t *k = (lmdb_kv_t *)kv;
-    if (k->txn) mdb_txn_abort(k->txn);
-    k->txn = NULL;
+    if (!k->txn) return;
+    mdb_txn_abort(k->txn);
+    set_batch(k, NULL);
 }
 
 static vch_rc lmdb_put(vch_kv_t *kv, vch_slice_t key, vch_slice_t value, vch_err_t *err)
@@ -84,7 +101,7 @@ static vch_rc lmdb_commit(vch_kv_t *kv, vch_err_t *err)
     lmdb_kv_t *k = (lmdb_kv_t *)kv;
     if (!k->txn) return vch_fail(err, VCH_ERR_CONFLICT, "index: no batch is open");
     int e = mdb_txn_commit(k->txn);
-    k->txn = NULL;
+    set_batch(k, NULL);
     return e ? fail_mdb(err, e, "commit") : VCH_OK;
 }
 
@@ -129,6 +146,7 @@ static void lmdb_close(vch_kv_t *kv)
     lmdb_kv_t *k = (lmdb_kv_t *)kv;
     lmdb_abort(kv);
     if (k->env) mdb_env_close(k->env);
+    pthread_mutex_destroy(&k->mutex);
     vch_free(k);
 }
 
@@ -170,6 +188,7 @@ vch_rc vch_kv_open(vch_kv_t **ret, const char *path, bool read_only, vch_err_t *
     lmdb_kv_t *k = vch_alloc(sizeof *k);
     if (!k) return vch_fail(err, VCH_ERR_MEMORY, "index: out of memory");
     k->kv.ops = &lmdb_ops;
+    pthread_mutex_init(&k->mutex, NULL);
     int e = open_env(k, path, read_only);
     if (e == 0) e = open_dbi(k, read_only);
     if (e) {

@@ -12,6 +12,7 @@
 
 #include "codec/text.h"
 #include "entry/note.h"
+#include "node/node_int.h"
 #include "merkle/tree.h"
 #include "port/sim.h"
 
@@ -825,9 +826,8 @@ static void *work(void *arg)
     return NULL;
 }
 
-static void threads_share_a_ledger(void **state)
+static void write_from_threads(box_t *b)
 {
-    box_t *b = *state;
     worker_t w[8] = {0};
     pthread_t thread[8];
     for (unsigned i = 0; i < 8; i++) {
@@ -847,11 +847,34 @@ static void threads_share_a_ledger(void **state)
             assert_int_equal(seen[index]++, 0);
         }
     }
+}
+
+static void check_finds_nothing(box_t *b)
+{
     uint64_t findings;
     box_close(b);
     LH_OK(vch_ledger_check(b->dir, 1, 0, NULL, NULL, &findings, &lh_err));
     assert_int_equal(findings, 0);
     box_open(b, 0);
+}
+
+static void threads_share_a_ledger(void **state)
+{
+    write_from_threads(*state);
+    check_finds_nothing(*state);
+}
+
+/* Each block is old at once, and worth saving: saves run beside the writers all the time. */
+static void saves_beside_the_writers(void **state)
+{
+    box_t *b = *state;
+    uint64_t saved = b->l->saved_at;
+    b->l->block_ms = 0;
+    b->l->in->save_bytes = 1;
+    write_from_threads(b);
+    assert_true(b->l->saved_at > saved); /* long before it is closed */
+    check_finds_nothing(b);
+    assert_int_equal(info_of(b->l).rebuilt, 0);
 }
 
 /* A child that appends, and looks at what others appended in between. */
@@ -1125,6 +1148,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_loses_nothing),
         T(little_room_is_refused_beforehand),
         T(threads_share_a_ledger),
+        T(saves_beside_the_writers),
         T(processes_share_a_directory),
         T(edited_settings_are_named_until_accepted),
         T(a_damaged_key_file_is_told_from_a_wrong_passphrase),

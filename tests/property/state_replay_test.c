@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include "world.h"
@@ -79,15 +80,88 @@ static void save_and_reopen(world_t *w)
     KIT_OK(vch_state_open(&w->state, w->kv, NULL));
 }
 
-static void one_history(uint64_t seed, vch_kv_t *kv)
+/* ---- a save while the history goes on ---- */
+
+typedef struct {
+    const vch_state_t *state;
+    pthread_t thread;
+    bool threads, running;
+    vch_rc rc;
+    vch_state_info_t at;
+} beside_t;
+
+static void *save_beside(void *ctx)
+{
+    beside_t *b = ctx;
+    b->rc = vch_state_save_frozen(b->state, NULL);
+    return NULL;
+}
+
+static vch_rc count_key(void *ctx, vch_slice_t key, vch_slice_t value)
+{
+    (void)key;
+    (void)value;
+    ++*(unsigned *)ctx;
+    return VCH_OK;
+}
+
+static unsigned sequences(world_t *w)
+{
+    unsigned n = 0;
+    KIT_OK(vch_state_each(w->state, 'q', count_key, &n));
+    return n;
+}
+
+static void begin_beside(world_t *w, beside_t *b)
+{
+    (void)world_root(w);
+    unsigned before = sequences(w);
+    vch_state_info(w->state, &b->at);
+    KIT_OK(vch_state_freeze(w->state, NULL));
+    assert_int_equal(vch_state_freeze(w->state, NULL), VCH_ERR_CONFLICT);
+    assert_int_equal(sequences(w), before);
+    b->state = w->state;
+    b->running = true;
+    if (b->threads)
+        assert_int_equal(pthread_create(&b->thread, NULL, save_beside, b), 0);
+    else
+        (void)save_beside(b);
+}
+
+/* The index is now what the state was when it was frozen. */
+static void end_beside(world_t *w, beside_t *b)
+{
+    vch_state_t *saved;
+    vch_state_info_t at;
+    if (!b->running) return;
+    if (b->threads) pthread_join(b->thread, NULL);
+    b->running = false;
+    KIT_OK(b->rc);
+    unsigned before = sequences(w);
+    vch_state_drop_frozen(w->state);
+    assert_int_equal(sequences(w), before);
+    KIT_OK(vch_state_open(&saved, w->kv, NULL));
+    vch_state_info(saved, &at);
+    assert_int_equal(at.applied, b->at.applied);
+    assert_memory_equal(at.root.b, b->at.root.b, 32);
+    vch_state_free(saved);
+}
+
+/* `threads`: this index may be read while another thread writes to it. */
+static void one_history(uint64_t seed, vch_kv_t *kv, bool threads)
 {
     model_t model[ROWS] = {0};
+    beside_t beside = {.threads = threads};
     world_t *w = world_new_on(ROWS, kv);
     uint64_t s = seed;
     for (int i = 0; i < STEPS; i++) {
         step(w, model, &s);
-        if (next_random(&s) % 40 == 0) save_and_reopen(w);
+        uint64_t what = next_random(&s) % 40;
+        if (what < 3) end_beside(w, &beside);
+        if (what == 0) save_and_reopen(w);
+        if (what == 1) begin_beside(w, &beside);
     }
+    end_beside(w, &beside);
     vch_hash_t root = world_root(w), again = {{0}};
     for (int full = 0; full < 2; full++) {
         vch_kv_t *fresh;
@@ -115,7 +189,7 @@ static void histories_replay_in_memory(void **state)
     for (uint64_t seed = 1; seed <= scaled(20); seed++) {
         vch_kv_t *kv;
         KIT_OK(vch_kv_open_memory(&kv, NULL));
-        one_history(seed * 0x9e3779b97f4a7c15u, kv);
+        one_history(seed * 0x9e3779b97f4a7c15u, kv, false);
     }
 }
 
@@ -129,7 +203,7 @@ static void histories_replay_on_lmdb(void **state)
         snprintf(lock, sizeof lock, "%s/data.mdb-lock", path);
         vch_kv_t *kv;
         KIT_OK(vch_kv_open(&kv, file, false, NULL));
-        one_history(seed * 0xd1342543de82ef95u, kv);
+        one_history(seed * 0xd1342543de82ef95u, kv, true);
         unlink(file);
         unlink(lock);
         rmdir(path);
@@ -244,6 +318,35 @@ static void put_back(world_t *w, const kept_t *k)
     KIT_OK(vch_kv_commit(w->kv, NULL));
 }
 
+/* What could not be saved is not lost: it is read, and saved the next time. */
+static void a_save_that_fails_is_tried_again(void **state)
+{
+    (void)state;
+    world_t *w = many_consents();
+    vch_buf_t bits;
+    vch_state_info_t before, after;
+    vch_buf_init(&bits, 1u << 20);
+    say_t s = {.subject = 7, .serial = 1, .terms = &w->terms[0], .until = 40000, .how = VCH_HOW_RECORDED};
+    KIT_OK(world_say(w, 0, VCH_KIND_CONSENT, world_statement(w, VCH_KIND_CONSENT, &s)));
+    (void)world_root(w);
+    KIT_OK(vch_state_freeze(w->state, NULL));
+    KIT_OK(vch_kv_begin(w->kv, NULL)); /* somebody else's batch is in the way */
+    assert_int_equal(vch_state_save_frozen(w->state, NULL), VCH_ERR_CONFLICT);
+    vch_kv_abort(w->kv);
+    assert_true(vch_state_is_frozen(w->state));
+    KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
+    assert_int_equal(w->outcome.count, 41);
+    (void)world_root(w);
+    KIT_OK(vch_state_save(w->state, NULL)); /* takes both along */
+    assert_false(vch_state_is_frozen(w->state));
+    vch_state_info(w->state, &before);
+    KIT_OK(decide_cold(w, &bits));
+    vch_state_info(w->state, &after);
+    assert_int_equal(after.applied, before.applied);
+    vch_buf_free(&bits);
+    world_free(w);
+}
+
 /* Flip a byte of the kept value in the index. */
 static vch_rc damaged(world_t *w, kept_t *k, size_t at, vch_buf_t *bits)
 {
@@ -315,7 +418,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(histories_replay_in_memory),       cmocka_unit_test(histories_replay_on_lmdb),
         cmocka_unit_test(a_changed_leaf_does_not_replay),   cmocka_unit_test(a_tampered_index_is_found),
-        cmocka_unit_test(a_decision_reads_nothing_damaged),
+        cmocka_unit_test(a_decision_reads_nothing_damaged), cmocka_unit_test(a_save_that_fails_is_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
