@@ -187,24 +187,26 @@ static vch_rc put_frozen(const vch_state_t *s, vch_err_t *err)
     return vch_kv_put(s->kv, vch_slice(meta_key, 1), vch_buf_slice(&s->frozen.meta), err);
 }
 
-vch_rc vch_state_save_frozen(const vch_state_t *s, vch_err_t *err)
+static vch_rc save_frozen(const vch_state_t *s, vch_rc (*commit)(vch_kv_t *, vch_err_t *), vch_err_t *err)
 {
     if (!s->frozen.any) return VCH_OK;
     VCH_TRY(vch_kv_begin(s->kv, err));
     vch_rc rc = put_frozen(s, err);
-    if (rc == VCH_OK) return vch_kv_commit(s->kv, err);
+    if (rc == VCH_OK) return commit(s->kv, err);
     vch_kv_abort(s->kv);
     return rc;
 }
+
+vch_rc vch_state_save_frozen(const vch_state_t *s, vch_err_t *err) { return save_frozen(s, vch_kv_commit_gently, err); }
 
 void vch_state_drop_frozen(vch_state_t *s) { st_drop_frozen(s); }
 
 vch_rc vch_state_save(vch_state_t *s, vch_err_t *err)
 {
-    VCH_TRY(vch_state_save_frozen(s, err));
+    VCH_TRY(save_frozen(s, vch_kv_commit, err));
     st_drop_frozen(s);
     VCH_TRY(vch_state_freeze(s, err));
-    VCH_TRY(vch_state_save_frozen(s, err));
+    VCH_TRY(save_frozen(s, vch_kv_commit, err));
     st_drop_frozen(s);
     return VCH_OK;
 }

@@ -8,6 +8,7 @@ vch_rc vch_kv_put(vch_kv_t *kv, vch_slice_t key, vch_slice_t value, vch_err_t *e
     return kv->ops->put(kv, key, value, err);
 }
 vch_rc vch_kv_commit(vch_kv_t *kv, vch_err_t *err) { return kv->ops->commit(kv, err); }
+vch_rc vch_kv_commit_gently(vch_kv_t *kv, vch_err_t *err) { return kv->ops->commit_gently(kv, err); }
 void vch_kv_abort(vch_kv_t *kv) { kv->ops->abort(kv); }
 vch_rc vch_kv_each(vch_kv_t *kv, vch_slice_t prefix, vch_kv_fn fn, void *ctx)
 {

@@ -25,6 +25,11 @@ VCH_MUST_USE vch_rc vch_kv_get(vch_kv_t *, vch_slice_t key, vch_buf_t *ret);
 VCH_MUST_USE vch_rc vch_kv_begin(vch_kv_t *, vch_err_t *);
 VCH_MUST_USE vch_rc vch_kv_put(vch_kv_t *, vch_slice_t key, vch_slice_t value, vch_err_t *);
 VCH_MUST_USE vch_rc vch_kv_commit(vch_kv_t *, vch_err_t *);
+/* The same for a batch that nobody waits for: brought to the disk in small
+ * pieces with pauses, so that syncs of other files stay quick.  A power cut
+ * before it returns may leave a file that is neither the old nor the new one,
+ * so only for those who hold a checksum of the file (state/data.sum). */
+VCH_MUST_USE vch_rc vch_kv_commit_gently(vch_kv_t *, vch_err_t *);
 void vch_kv_abort(vch_kv_t *);
 /* Every pair whose key begins with prefix, in byte order of the keys. */
 typedef vch_rc (*vch_kv_fn)(void *ctx, vch_slice_t key, vch_slice_t value);

@@ -10,6 +10,7 @@ typedef struct {
     vch_rc (*begin)(vch_kv_t *, vch_err_t *);
     vch_rc (*put)(vch_kv_t *, vch_slice_t key, vch_slice_t value, vch_err_t *);
     vch_rc (*commit)(vch_kv_t *, vch_err_t *);
+    vch_rc (*commit_gently)(vch_kv_t *, vch_err_t *);
     void (*abort)(vch_kv_t *);
     vch_rc (*each)(vch_kv_t *, vch_slice_t prefix, vch_kv_fn, void *ctx);
     vch_rc (*clear)(vch_kv_t *, vch_err_t *);

@@ -233,7 +233,7 @@ static void mem_close(vch_kv_t *kv)
     vch_free(kv);
 }
 
-static const vch_kv_ops_t mem_ops = {mem_get,   mem_begin, mem_put,   mem_commit,
+static const vch_kv_ops_t mem_ops = {mem_get,   mem_begin, mem_put,   mem_commit, mem_commit,
                                      mem_abort, mem_each,  mem_clear, mem_close};
 
 vch_rc vch_kv_open_memory(vch_kv_t **ret, vch_err_t *err)
