@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The long runs, hours if you let them.  Each part prints `ok - name` or
 # `not ok - name`; what a part printed lies in build-soak/NAME.log.
-#   seeds      crash points, power cuts, flipped bytes and random histories, SOAK_SCALE (1000) percent of the usual;
+#   seeds      crash points, power cuts, flipped bytes and random histories, SOAK_SCALE (10000) percent of the usual;
 #              a dataset of SOAK_ROWS (1000000)
 #   valgrind   the unit tests under memcheck; SOAK_VALGRIND="NAME ..." only those
 #   fuzz       each target for FUZZ_SECONDS (300); FUZZ_ONLY=NAME only that one
@@ -10,7 +10,7 @@
 # SOAK_ONLY="NAME ..." runs those parts alone.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-scale=${SOAK_SCALE:-1000}
+scale=${SOAK_SCALE:-10000}
 ran=0 failed=0
 mkdir -p build-soak
 

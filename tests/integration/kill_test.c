@@ -13,7 +13,7 @@
 
 #include "ledger_help.h"
 
-#define KILLS 50u
+#define KILLS 200u
 #define THREADS 4u
 
 typedef struct {

@@ -25,7 +25,7 @@ from harness import ENV, LEDGER, VOUCH, ask, entries, expect, path, run, vouch
 
 SCALE = int(os.environ.get("VOUCHSAFE_TEST_SCALE", "100"))
 SANITIZED = SCALE < 100
-CROWD = max(400, (10000 if os.environ.get("VOUCHSAFE_SOAK") else 2000) * min(SCALE, 100) // 100)
+CROWD = max(400, 10000 * min(SCALE, 100) // 100)
 IDLE_MIB = 32      # what README.md promises
 ATTACKED_MIB = 256  # src/api/README.md: 128 MiB for requests and answers, and what they are made in
 LONG = 60          # seconds; what ought to happen has happened by then

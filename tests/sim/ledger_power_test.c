@@ -12,7 +12,7 @@
 #include "ledger_help.h"
 #include "port/sim.h"
 
-#define CUTS 2000u
+#define CUTS 10000u
 #define CUTS_PER_LEDGER 25u
 #define ACKED_MAX 4096u
 

@@ -11,7 +11,7 @@
 #include "log_help.h"
 #include "port/sim.h"
 
-#define CUTS 2000u
+#define CUTS 10000u
 #define CUTS_PER_LOG 40u
 
 typedef struct {
