@@ -54,6 +54,7 @@ void bench_log(const char *dir);
 void bench_hash(void);
 void bench_peers(const char *dir);
 void bench_serve(const char *dir);
+void bench_witness(const char *dir);
 void bench_signed(void);
 void bench_submit(const char *dir);
 void bench_consents(void);
