@@ -97,6 +97,13 @@ vch_port_t *vch_port_real(void);
  * most 64; 1 under a simulation, whose order must stay repeatable. */
 unsigned vch_port_cores(const vch_port_t *);
 
+/* For a library that does its own I/O: what it wrote to this open file, and the
+ * system still keeps in memory, goes to the disk in pieces of 256 KiB with
+ * pauses, so that syncs of other files stay quick meanwhile.  No promise of
+ * durability: a sync must follow, and has little left to do.  Where the system
+ * has no such call, that sync does it all. */
+void vch_real_write_back(int fd);
+
 /* ---- what callers actually write: the table's calls with errors named ---- */
 
 VCH_MUST_USE vch_rc vch_file_open(vch_port_t *, vch_file_t **ret, const char *path, vch_open_t how, vch_err_t *);

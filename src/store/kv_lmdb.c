@@ -3,21 +3,14 @@
  * leaves the previous commit intact.  A read-only medium can't take LMDB's
  * reader lock, so read-only opening goes without it. */
 #include <errno.h>
-#include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
-#include <sys/stat.h>
-#include <time.h>
 
+#include "port/port.h"
 #include "store/kv_impl.h"
 
 #define MAP_START ((size_t)64 << 20)
 #define MAP_MAX ((size_t)1 << 40)
-
-#define PIECE_BYTES (256 << 10)
-#define PIECE_HOW (SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
-#define PIECE_WRITTEN_US 30u
-#define PIECE_PAUSE_NS 1000000
 
 typedef struct {
     vch_kv_t kv;
@@ -113,32 +106,10 @@ static vch_rc lmdb_commit(vch_kv_t *kv, vch_err_t *err)
     return e ? fail_mdb(err, e, "commit") : VCH_OK;
 }
 
-#ifdef SYNC_FILE_RANGE_WRITE
-static uint64_t now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
-}
-#endif
-
-/* What the commit left in the page cache, a piece at a time.  Where the system
- * has no such call, the sync that follows does it all. */
 static void write_back(const lmdb_kv_t *k)
 {
-#ifdef SYNC_FILE_RANGE_WRITE
-    const struct timespec pause = {0, PIECE_PAUSE_NS};
-    struct stat st;
     int fd;
-    if (mdb_env_get_fd(k->env, &fd) != 0 || fstat(fd, &st) != 0) return;
-    for (off_t at = 0; at < st.st_size; at += PIECE_BYTES) {
-        uint64_t began = now_us();
-        if (sync_file_range(fd, at, PIECE_BYTES, PIECE_HOW) != 0) return;
-        if (now_us() - began >= PIECE_WRITTEN_US) nanosleep(&pause, NULL); /* else there was nothing to write */
-    }
-#else
-    (void)k;
-#endif
+    if (mdb_env_get_fd(k->env, &fd) == 0) vch_real_write_back(fd);
 }
 
 static vch_rc lmdb_commit_gently(vch_kv_t *kv, vch_err_t *err)
