@@ -4,8 +4,8 @@ is attacked, others are answered and its memory stays under its limit.
 
 usage: serve_test.py VOUCH
 
-VOUCHSAFE_SOAK=1 opens 10,000 connections instead of 2,000, VOUCHSAFE_TEST_SCALE
-that percentage (sanitized programs: then memory isn't judged)."""
+VOUCHSAFE_TEST_SCALE is a percentage: below 100 fewer connections than 10,000 are
+opened and memory isn't judged (sanitized programs), above 100 there are more rounds."""
 
 import json
 import os
