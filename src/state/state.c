@@ -10,7 +10,7 @@ static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "
 
 static const uint8_t meta_key[] = {'M'};
 
-static vch_rc put_meta(vch_buf_t *b, const vch_state_info_t *i)
+vch_rc st_put_meta(vch_buf_t *b, const vch_state_info_t *i)
 {
     VCH_TRY(vch_cbor_array(b, 6));
     VCH_TRY(vch_cbor_uint(b, i->applied));
@@ -21,19 +21,18 @@ static vch_rc put_meta(vch_buf_t *b, const vch_state_info_t *i)
     return vch_cbor_bytes(b, i->last_commit.b, 32);
 }
 
-static vch_rc get_meta(vch_state_info_t *ret, vch_slice_t bytes)
+vch_rc st_get_meta(vch_cbor_t *c, vch_state_info_t *ret)
 {
     vch_state_info_t i = {0};
-    vch_cbor_t c = vch_cbor_over(bytes);
     uint64_t n;
-    VCH_TRY(vch_cbor_get_array(&c, &n));
+    VCH_TRY(vch_cbor_get_array(c, &n));
     if (n != 6) return VCH_ERR_FORMAT;
-    VCH_TRY(vch_cbor_get_uint(&c, &i.applied));
-    VCH_TRY(vch_cbor_get_uint(&c, &i.height));
-    VCH_TRY(vch_cbor_get_fixed(&c, i.root.b, 32));
-    VCH_TRY(vch_cbor_get_fixed(&c, i.network.b, 32));
-    VCH_TRY(vch_cbor_get_uint(&c, &i.time.ms));
-    VCH_TRY(vch_cbor_get_fixed(&c, i.last_commit.b, 32));
+    VCH_TRY(vch_cbor_get_uint(c, &i.applied));
+    VCH_TRY(vch_cbor_get_uint(c, &i.height));
+    VCH_TRY(vch_cbor_get_fixed(c, i.root.b, 32));
+    VCH_TRY(vch_cbor_get_fixed(c, i.network.b, 32));
+    VCH_TRY(vch_cbor_get_uint(c, &i.time.ms));
+    VCH_TRY(vch_cbor_get_fixed(c, i.last_commit.b, 32));
     *ret = i;
     return VCH_OK;
 }
@@ -43,7 +42,8 @@ static vch_rc load_meta(vch_state_t *s, vch_err_t *err)
     vch_buf_clear(&s->value);
     vch_rc rc = vch_kv_get(s->kv, vch_slice(meta_key, 1), &s->value);
     if (rc == VCH_ERR_NOT_FOUND) return VCH_OK;
-    if (rc == VCH_OK) rc = get_meta(&s->info, vch_buf_slice(&s->value));
+    vch_cbor_t c = vch_cbor_over(vch_buf_slice(&s->value));
+    if (rc == VCH_OK) rc = st_get_meta(&c, &s->info);
     if (rc == VCH_OK) return VCH_OK;
     return vch_fail(err, rc == VCH_ERR_FORMAT ? VCH_ERR_CORRUPT : rc, "index: its head can't be read");
 }
@@ -167,7 +167,7 @@ vch_rc vch_state_freeze(vch_state_t *s, vch_err_t *err)
     if (s->info.open_count) return vch_fail(err, VCH_ERR_CONFLICT, "a block is open");
     if (s->frozen.any) return vch_fail(err, VCH_ERR_CONFLICT, "an earlier save is not done");
     vch_buf_init(&s->frozen.meta, 4096);
-    vch_rc rc = put_meta(&s->frozen.meta, &s->info) == VCH_OK ? st_columns_keep(s, err) : no_memory(err);
+    vch_rc rc = st_put_meta(&s->frozen.meta, &s->info) == VCH_OK ? st_columns_keep(s, err) : no_memory(err);
     if (rc != VCH_OK) {
         vch_buf_free(&s->frozen.meta);
         return rc;

@@ -11,6 +11,7 @@
 #ifndef VCH_STATE_IMPL_H
 #define VCH_STATE_IMPL_H
 
+#include "codec/cbor.h"
 #include "merkle/tree.h"
 #include "state/state.h"
 
@@ -122,6 +123,10 @@ typedef struct {
     vch_buf_t *outcome;
     vch_err_t *err;
 } apply_t;
+
+/* ---- what the index has reached (state.c) ---- */
+vch_rc st_put_meta(vch_buf_t *, const vch_state_info_t *);
+vch_rc st_get_meta(vch_cbor_t *, vch_state_info_t *ret);
 
 /* ---- slots (slots.c) ---- */
 vch_rc st_slot(vch_state_t *, vch_slice_t index_key, slot_t **ret, vch_err_t *);
