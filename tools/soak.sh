@@ -3,7 +3,7 @@
 # The long runs, hours if you let them.  Each part prints `ok - name` or
 # `not ok - name`; what a part printed lies in build-soak/NAME.log.
 #   seeds      crash points, power cuts, flipped bytes and random histories, SOAK_SCALE (10000) percent of the usual;
-#              a dataset of SOAK_ROWS (1000000)
+#              a dataset of SOAK_ROWS (10000000)
 #   valgrind   the unit tests under memcheck; SOAK_VALGRIND="NAME ..." only those
 #   fuzz       each target for FUZZ_SECONDS (300); FUZZ_ONLY=NAME only that one
 #   s390x      the fixed history on a big-endian machine (qemu) against its golden roots
@@ -32,7 +32,7 @@ part() {
 # Time-outs are sixty times the usual ones: enough for any scale worth running.
 run_seeds() {
     tools/build.sh &&
-        VOUCHSAFE_TEST_SCALE=$scale VOUCHSAFE_SOAK=${SOAK_ROWS:-1000000} meson test -C build --no-rebuild -t 60 --num-processes 2 --print-errorlogs \
+        VOUCHSAFE_TEST_SCALE=$scale VOUCHSAFE_SOAK=${SOAK_ROWS:-10000000} meson test -C build --no-rebuild -t 60 --num-processes 2 --print-errorlogs \
             --suite sim --suite fault --suite property --suite determinism --suite integration
 }
 

@@ -472,6 +472,56 @@ static void consents_refer_to_what_is_there(void **state)
     world_free(w);
 }
 
+/* Rows and subjects belong to one dataset: no other may use them as its own. */
+static void rows_of_another_dataset_are_refused(void **state)
+{
+    (void)state;
+    world_t *w = world_new(10);
+    vch_id_t version = w->version;
+    KIT_OK(world_say(w, 0, VCH_KIND_DATASET, kit_dataset("second", &w->party_id[0])));
+    w->dataset = w->last;
+    (void)world_root(w);
+    REFUSED(w, world_say(w, 0, VCH_KIND_VERSION, world_version(w, NULL, 4, 0, true, 1)), VCH_ERR_CONFLICT);
+    REFUSED(w, world_say(w, 0, VCH_KIND_VERSION, world_version(w, &version, 4, 0, true, 5)), VCH_ERR_CONFLICT);
+    KIT_OK(world_say(w, 0, VCH_KIND_VERSION, world_version(w, NULL, 4, 0, true, 5)));
+    (void)world_root(w);
+    REFUSED(w, world_records(w, VCH_KIND_CONSENT, 7, &w->terms[0]), VCH_ERR_REFERENCE); /* the first one's subject */
+    assert_int_equal(world_records(w, VCH_KIND_CONSENT, 3, &w->terms[0]), VCH_OK);
+    world_free(w);
+}
+
+/* Outcomes and state-commits are made, never submitted, however well signed; unknown kinds neither. */
+static void what_the_ledger_makes_is_not_submitted(void **state)
+{
+    (void)state;
+    world_t *w = world_new(4);
+    static const unsigned kinds[] = {VCH_KIND_STATE_COMMIT, VCH_KIND_OUTCOME, 77, 255};
+    (void)world_root(w);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        vch_buf_t f = world_access(&w->version, KIT_SCIENCE, KIT_TRAINING, 0);
+        REFUSED(w, world_say(w, 0, (vch_kind_t)kinds[i], f), VCH_ERR_UNSUPPORTED);
+    }
+    KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
+    world_free(w);
+}
+
+/* The leaf of a state-commit, byte for byte, as a transaction. */
+static void a_copied_state_commit_is_no_transaction(void **state)
+{
+    (void)state;
+    world_t *w = world_new(4);
+    KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
+    (void)world_root(w);
+    const world_leaf_t *leaf = &w->leaf[w->leaves - 1];
+    vch_prepared_t prepared;
+    vch_tx_t tx = {.entry = {leaf->bytes, leaf->n}};
+    vch_err_t err = {0};
+    vch_rc rc = vch_tx_prepare(&prepared, &tx, &w->arena, &err);
+    assert_true(rc == VCH_ERR_FORMAT || rc == VCH_ERR_UNSUPPORTED);
+    assert_true(err.text[0] != 0);
+    world_free(w);
+}
+
 static void one_bad_statement_refuses_all(void **state)
 {
     (void)state;
@@ -932,6 +982,9 @@ int main(void)
         cmocka_unit_test(only_the_subjects_key_speaks_for_it),
         cmocka_unit_test(custodians_record_until_the_owner_speaks),
         cmocka_unit_test(consents_refer_to_what_is_there),
+        cmocka_unit_test(rows_of_another_dataset_are_refused),
+        cmocka_unit_test(what_the_ledger_makes_is_not_submitted),
+        cmocka_unit_test(a_copied_state_commit_is_no_transaction),
         cmocka_unit_test(one_bad_statement_refuses_all),
         cmocka_unit_test(decisions_follow_the_terms),
         cmocka_unit_test(a_run_uses_no_more_rows_than_there_are),
