@@ -44,7 +44,7 @@ struct vch_remote {
     vch_hash_t root;
     vch_buf_t note; /* of that size */
     bool quorum;
-    uint64_t committed; /* the largest size seen under the trust policy's quorum, this session */
+    uint64_t committed; /* the largest size seen under the trust policy's quorum since it was opened */
 
     bool has_commit; /* the state-commit proven last */
     uint64_t commit_index;
