@@ -17,7 +17,8 @@ static vch_rc give(void *ctx, uint8_t *ret, size_t n, size_t *ret_n, vch_err_t *
     source_t *s = ctx;
     (void)err;
     *ret_n = vch_min(vch_min(n, s->piece), s->left.n);
-    if (*ret_n) memcpy(ret, s->left.p, *ret_n);
+    if (*ret_n == 0) return VCH_OK;
+    memcpy(ret, s->left.p, *ret_n);
     s->left = vch_slice(s->left.p + *ret_n, s->left.n - *ret_n);
     return VCH_OK;
 }

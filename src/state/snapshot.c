@@ -110,7 +110,8 @@ typedef bool (*item_fn)(vch_cbor_t *, void *ret);
 static vch_rc in_item(in_t *in, item_fn parse, void *ret, bool *ret_is)
 {
     for (;;) {
-        vch_slice_t rest = vch_slice(in->window.p + in->at, in->window.n - in->at);
+        size_t left = in->window.n - in->at;
+        vch_slice_t rest = left ? vch_slice(in->window.p + in->at, left) : vch_slice(NULL, 0);
         vch_cbor_t c = vch_cbor_over(rest);
         *ret_is = rest.n > 0 && parse(&c, ret);
         if (*ret_is) {
