@@ -79,9 +79,9 @@ class Server:
             time.sleep(0.02)
         return self.events(name)[n - 1]
 
-    def rss_mib(self):
+    def rss_mib(self, line="VmRSS"):
         with open(f"/proc/{self.process.pid}/status") as file:
-            return int(re.search(r"VmRSS:\s+(\d+) kB", file.read()).group(1)) / 1024
+            return int(re.search(line + r":\s+(\d+) kB", file.read()).group(1)) / 1024
 
     def get(self, target):
         with self.connect() as s:
@@ -97,6 +97,10 @@ class Server:
         return {name: float(value) for name, value in re.findall(r"^(vouchsafe_http_\w+) ([0-9.e+]+)$", text, re.M)}
 
     def stop(self):
+        """Ends it; whatever was done to it, it never held more than it may."""
+        if self.process.poll() is None and not SANITIZED:
+            peak = self.rss_mib("VmHWM")
+            assert peak <= ATTACKED_MIB, f"it held {peak:.1f} MiB"
         self.process.terminate()
         code = self.process.wait(LONG)
         self.process.stdout.close()
@@ -297,7 +301,7 @@ def long_heads_are_refused():
                 status, _ = exchange(s, request)
                 assert status == want, (status, want, request[:40])
                 assert ended(s)
-        server.lives()
+                server.lives()
 
 
 def a_gigabyte_is_not_taken():
@@ -309,6 +313,7 @@ def a_gigabyte_is_not_taken():
                 s.sendall(b"POST /v1/submit HTTP/1.1\r\nHost: x\r\nContent-Type: application/cbor\r\n" + head)
                 sent = 0
                 while sent < 1 << 30 and not select.select([s], [], [], 0)[0]:
+                    server.lives()  # others are answered meanwhile
                     try:
                         s.sendall(block)
                     except ConnectionError:
