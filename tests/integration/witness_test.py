@@ -238,17 +238,14 @@ def the_service_speaks_the_protocol():
 def built(*args):
     """Go's x/mod; None when it can't be had here."""
     done = subprocess.run([XMOD, *args], capture_output=True, text=True, env=ENV)
-    if done.returncode == 77:
-        print(f"# {done.stdout.strip()}")
-        return None
-    return done
+    return None if done.returncode == 77 else done
 
 
 def a_log_of_others_is_cosigned():
     folder = path("outside")
     os.mkdir(folder)
     if built("ask", folder) is None:
-        return
+        return "Go's x/mod is not here"
     body = {name: open(os.path.join(folder, name), "rb").read() for name in os.listdir(folder)}
     vkey = body["vkey"].decode()
     w = Witness("outside-witness", vkey).start()
@@ -315,8 +312,7 @@ def a_witness_of_others_cosigns():
     program = os.path.join(CACHE, "litewitness-v0.9.0")
     missing = [n for n in ("ssh-agent", "ssh-keygen", "sqlite3") if not shutil.which(n)]
     if not os.path.exists(program) or missing:
-        print(f"# skipped: {program if not missing else missing} is not here (tools/setup.sh test gets it)")
-        return
+        return f"{program if not missing else ', '.join(missing)} is not here (tools/setup.sh test gets it)"
     lite = Litewitness(program)
     try:
         lite.serve(ORIGIN, log_vkey())
