@@ -374,6 +374,27 @@ def tricks_with_paths():
         server.lives()
 
 
+def text_that_is_no_utf_8():
+    """In a draft, where names come from; the same draft with a name that is text gets as far as its fields."""
+    bad = [b"\xff", b"\xc3", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\x80"]
+    token = ask("token", "new", "drafts", "--scope", "operator", "--days", "1")["token"]
+
+    def prepare(name):
+        body = b'{"kind":"model","signer":"00","statements":{"name":"' + name + b'","digest":"' + b"0" * 64 + b'"}}'
+        with server.connect() as s:
+            return exchange(s, b"POST /v1/prepare HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                            b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n" % (token.encode(), len(body)) + body)
+
+    with Server() as server:
+        status, body = prepare("m\u00e9".encode())
+        assert status == 422 and b"signer" in body, (status, body)  # its name was read
+        for name in bad:
+            status, body = prepare(name)
+            assert status == 400 and b"JSON" in body, (name, status, body)
+            body.decode()  # what is answered is text
+            server.lives()
+
+
 def smuggled_requests():
     """What a proxy could read differently ends the connection with one answer."""
     bodies = [b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
