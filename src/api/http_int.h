@@ -168,7 +168,8 @@ uint64_t hs_now(const http_server_t *);
 void hs_place(hs_conn_t *, hs_place_t);
 void hs_unplace(hs_conn_t *);
 /* Count what a connection holds; others that hold much may have to go.  False
- * when there is no room even so. */
+ * when there is no room even so; who holds at most 4 KiB always finds some, so
+ * that bodies under way don't keep others from being answered. */
 bool hs_hold(hs_conn_t *, size_t bytes);
 const char *hs_date(http_server_t *);
 void hs_wake(http_server_t *);

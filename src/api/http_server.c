@@ -14,7 +14,7 @@
 #include "crypto/keys.h"
 
 #define MIB ((size_t)1 << 20)
-#define SMALL_BYTES 4096 /* not worth ending a connection for */
+#define SMALL_BYTES 4096 /* not worth ending a connection for, nor refusing */
 
 uint64_t hs_now(const http_server_t *s) { return s->port->clock->boot_ms(s->port); }
 
@@ -82,7 +82,8 @@ bool hs_hold(hs_conn_t *c, size_t bytes)
     c->held = bytes;
     while (s->held > HS_HELD_MAX) {
         hs_conn_t *victim = largest(s, c);
-        if (!victim) return false;
+        /* All that hold much came just now: they wait, or are refused, and the small ones aren't. */
+        if (!victim) return bytes <= SMALL_BYTES;
         atomic_fetch_add(&s->refused, 1);
         hs_conn_free(victim);
     }

@@ -418,8 +418,9 @@ static void bundles_are_made_from_the_log_when_their_file_is_gone(void **state)
 
 /* ---- submissions ----------------------------------------------------------------------------------- */
 
-/* A transaction by the lab: a model of this number. */
-static vch_buf_t transaction(unsigned number, uint64_t sequence, const vch_signer_t *signer)
+/* A transaction for the ledger `network`: a model of this number. */
+static vch_buf_t transaction_for(const vch_hash_t *network, unsigned number, uint64_t sequence,
+                                 const vch_signer_t *signer)
 {
     char json[200];
     vch_arena_t arena;
@@ -427,7 +428,7 @@ static vch_buf_t transaction(unsigned number, uint64_t sequence, const vch_signe
     vch_buf_t fields, statement, entry, tx;
     uint8_t salt[VCH_SALT_LEN] = {(uint8_t)number, (uint8_t)(number >> 8), 1};
     const vch_schema_t *schema = vch_schema(VCH_KIND_MODEL);
-    vch_entry_head_t head = {.network = w->l->network, .kind = VCH_KIND_MODEL, .sequence = sequence};
+    vch_entry_head_t head = {.network = *network, .kind = VCH_KIND_MODEL, .sequence = sequence};
     snprintf(json, sizeof json, "{\"name\":\"m%u\",\"digest\":\"%064x\"}", number, number);
     vch_arena_init(&arena, 1u << 16);
     vch_buf_init(&fields, 4096);
@@ -445,6 +446,11 @@ static vch_buf_t transaction(unsigned number, uint64_t sequence, const vch_signe
     vch_buf_free(&entry);
     vch_arena_free(&arena);
     return tx;
+}
+
+static vch_buf_t transaction(unsigned number, uint64_t sequence, const vch_signer_t *signer)
+{
+    return transaction_for(&w->l->network, number, sequence, signer);
 }
 
 static uint64_t next_sequence(const vch_signer_t *signer)
@@ -523,6 +529,28 @@ static void a_submission_gets_its_place_and_a_promise(void **state)
     aw_answer_t other = submit(&tx); /* another statement than the one signed */
     assert_true(other.status == 422 || other.status == 400);
     aw_free(&other);
+    vch_buf_free(&tx);
+}
+
+/* Well signed, by a party of this ledger, for one of another name. */
+static void what_was_signed_for_another_network_is_refused(void **state)
+{
+    (void)state;
+    vch_hash_t network = w->l->network;
+    uint64_t sequence = next_sequence(w->party[AW_LAB]), size = vch_log_size(w->l->log);
+    network.b[31] ^= 1;
+    vch_buf_t tx = transaction_for(&network, 2, sequence, w->party[AW_LAB]);
+    aw_answer_t a = submit(&tx);
+    assert_int_equal(a.status, 422);
+    assert_non_null(strstr(a.text, "ERR_NETWORK"));
+    assert_int_equal(vch_log_size(w->l->log), size);
+    assert_int_equal(next_sequence(w->party[AW_LAB]), sequence);
+    aw_free(&a);
+    vch_buf_free(&tx);
+    tx = transaction(2, sequence, w->party[AW_LAB]); /* the same for this one */
+    a = submit(&tx);
+    assert_int_equal(a.status, 200);
+    aw_free(&a);
     vch_buf_free(&tx);
 }
 
@@ -1438,6 +1466,7 @@ int main(void)
         cmocka_unit_test(tiles_are_those_of_the_log),
         cmocka_unit_test(names_that_are_no_tiles_are_not_found),
         cmocka_unit_test(a_submission_gets_its_place_and_a_promise),
+        cmocka_unit_test(what_was_signed_for_another_network_is_refused),
         cmocka_unit_test(an_access_request_shows_its_outcome),
         cmocka_unit_test(drafts_are_refused_with_reasons),
         cmocka_unit_test(a_batch_tells_each_its_own_fate),

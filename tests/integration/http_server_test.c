@@ -536,6 +536,45 @@ static void memory_is_bounded(void **state)
     http_server_stop(s, LONG_MS);
 }
 
+/* A body of `n` bytes that stays one short. */
+static peer_t unfinished(const http_server_t *s, size_t n)
+{
+    static const char zeros[1u << 20];
+    char head[120];
+    peer_t p = open_to(s);
+    snprintf(head, sizeof head, "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", n);
+    (void)(tell(&p, head) && tell_n(&p, zeros, n - 1)); /* it may be refused meanwhile */
+    return p;
+}
+
+/* Bodies fill all the room there is, all too young to be ended for others, then
+ * ever smaller ones what is left: who asks for little is answered all the same. */
+static void little_gets_through(void **state)
+{
+    (void)state;
+    enum { N = 400, LITTLE = 60 };
+    http_server_t *s = start(NULL);
+    static peer_t peer[N];
+    size_t n = 0;
+    uint64_t before;
+    for (size_t bytes = 1u << 20; bytes >= 8192; bytes /= 2) {
+        before = stats(s).pushed_back;
+        while (n < N - LITTLE && stats(s).pushed_back == before) {
+            peer[n++] = unfinished(s, bytes);
+            assert_true(still_answers(s));
+        }
+    }
+    before = stats(s).pushed_back;
+    for (size_t i = 0; i < LITTLE; i++) {
+        peer[n++] = unfinished(s, 600);
+        assert_true(still_answers(s));
+    }
+    assert_int_equal(stats(s).pushed_back, before);
+    for (size_t i = 0; i < n; i++) shut(&peer[i]);
+    assert_true(still_answers(s));
+    http_server_stop(s, LONG_MS);
+}
+
 /* ---- batches, queue ------------------------------------------------------------------------------------ */
 
 static void batches_join(void **state)
@@ -1001,18 +1040,31 @@ static void limits_change(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests),          cmocka_unit_test(pipelines),
-        cmocka_unit_test(continues),         cmocka_unit_test(refusals),
-        cmocka_unit_test(endless_body),      cmocka_unit_test(trickles),
-        cmocka_unit_test(slow_readers),      cmocka_unit_test(crowds),
-        cmocka_unit_test(work_is_not_ended), cmocka_unit_test(memory_is_bounded),
-        cmocka_unit_test(batches_join),      cmocka_unit_test(full_queue),
-        cmocka_unit_test(vanishing),         cmocka_unit_test(graceful_stop),
-        cmocka_unit_test(impatient_stop),    cmocka_unit_test(addresses),
-        cmocka_unit_test(refused_addresses), cmocka_unit_test(handed_over),
-        cmocka_unit_test(who_is_local),      cmocka_unit_test(tls_peers),
-        cmocka_unit_test(tls_refusals),      cmocka_unit_test(tls_deadline),
-        cmocka_unit_test(tls_reload),        cmocka_unit_test(limits_change),
+        cmocka_unit_test(requests),
+        cmocka_unit_test(pipelines),
+        cmocka_unit_test(continues),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(endless_body),
+        cmocka_unit_test(trickles),
+        cmocka_unit_test(slow_readers),
+        cmocka_unit_test(crowds),
+        cmocka_unit_test(work_is_not_ended),
+        cmocka_unit_test(memory_is_bounded),
+        cmocka_unit_test(little_gets_through),
+        cmocka_unit_test(batches_join),
+        cmocka_unit_test(full_queue),
+        cmocka_unit_test(vanishing),
+        cmocka_unit_test(graceful_stop),
+        cmocka_unit_test(impatient_stop),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(refused_addresses),
+        cmocka_unit_test(handed_over),
+        cmocka_unit_test(who_is_local),
+        cmocka_unit_test(tls_peers),
+        cmocka_unit_test(tls_refusals),
+        cmocka_unit_test(tls_deadline),
+        cmocka_unit_test(tls_reload),
+        cmocka_unit_test(limits_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,9 +79,9 @@ class Server:
             time.sleep(0.02)
         return self.events(name)[n - 1]
 
-    def rss_mib(self):
+    def rss_mib(self, line="VmRSS"):
         with open(f"/proc/{self.process.pid}/status") as file:
-            return int(re.search(r"VmRSS:\s+(\d+) kB", file.read()).group(1)) / 1024
+            return int(re.search(line + r":\s+(\d+) kB", file.read()).group(1)) / 1024
 
     def get(self, target):
         with self.connect() as s:
@@ -97,6 +97,10 @@ class Server:
         return {name: float(value) for name, value in re.findall(r"^(vouchsafe_http_\w+) ([0-9.e+]+)$", text, re.M)}
 
     def stop(self):
+        """Ends it; whatever was done to it, it never held more than it may."""
+        if self.process.poll() is None and not SANITIZED:
+            peak = self.rss_mib("VmHWM")
+            assert peak <= ATTACKED_MIB, f"it held {peak:.1f} MiB"
         self.process.terminate()
         code = self.process.wait(LONG)
         self.process.stdout.close()
@@ -297,7 +301,7 @@ def long_heads_are_refused():
                 status, _ = exchange(s, request)
                 assert status == want, (status, want, request[:40])
                 assert ended(s)
-        server.lives()
+                server.lives()
 
 
 def a_gigabyte_is_not_taken():
@@ -309,6 +313,7 @@ def a_gigabyte_is_not_taken():
                 s.sendall(b"POST /v1/submit HTTP/1.1\r\nHost: x\r\nContent-Type: application/cbor\r\n" + head)
                 sent = 0
                 while sent < 1 << 30 and not select.select([s], [], [], 0)[0]:
+                    server.lives()  # others are answered meanwhile
                     try:
                         s.sendall(block)
                     except ConnectionError:
@@ -367,6 +372,27 @@ def tricks_with_paths():
                 status, body = exchange(s, method + b" /v1/info HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert status == 405, (method, status)
         server.lives()
+
+
+def text_that_is_no_utf_8():
+    """In a draft, where names come from; the same draft with a name that is text gets as far as its fields."""
+    bad = [b"\xff", b"\xc3", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\x80"]
+    token = ask("token", "new", "drafts", "--scope", "operator", "--days", "1")["token"]
+
+    def prepare(name):
+        body = b'{"kind":"model","signer":"00","statements":{"name":"' + name + b'","digest":"' + b"0" * 64 + b'"}}'
+        with server.connect() as s:
+            return exchange(s, b"POST /v1/prepare HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                            b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n" % (token.encode(), len(body)) + body)
+
+    with Server() as server:
+        status, body = prepare("m\u00e9".encode())
+        assert status == 422 and b"signer" in body, (status, body)  # its name was read
+        for name in bad:
+            status, body = prepare(name)
+            assert status == 400 and b"JSON" in body, (name, status, body)
+            body.decode()  # what is answered is text
+            server.lives()
 
 
 def smuggled_requests():
