@@ -90,14 +90,21 @@ bool vch_keyroot_prove(vch_keyroot_path_t *ret, const vch_kt_seed_t *from, uint3
     return true;
 }
 
-bool vch_keyroot_verify(const vch_hash_t *root, uint32_t leaf, const uint8_t key[VCH_KT_KEY],
-                        const vch_keyroot_path_t *p)
+bool vch_keyroot_verify_hash(const vch_hash_t *root, uint32_t leaf, const vch_hash_t *leaf_hash,
+                             const vch_keyroot_path_t *p)
 {
     vch_hash_t hash, group;
     uint32_t row = leaf % VCH_KT_ROWS_MAX;
     if (p->inside > VCH_KT_ROW_BITS || p->among > VCH_KT_GROUP_LEVEL || p->groups > VCH_KT_GROUPS_MAX) return false;
-    vch_tree_leaf(&hash, vch_slice(key, VCH_KT_KEY));
-    if (!vch_inclusion_root(&group, row, p->rows, &hash, p->hash, p->inside)) return false;
+    if (!vch_inclusion_root(&group, row, p->rows, leaf_hash, p->hash, p->inside)) return false;
     vch_tree_leaf(&hash, vch_slice(group.b, sizeof group.b));
     return vch_inclusion_verify(leaf >> VCH_KT_ROW_BITS, p->groups, &hash, p->hash + p->inside, p->among, root);
+}
+
+bool vch_keyroot_verify(const vch_hash_t *root, uint32_t leaf, const uint8_t key[VCH_KT_KEY],
+                        const vch_keyroot_path_t *p)
+{
+    vch_hash_t hash;
+    vch_tree_leaf(&hash, vch_slice(key, VCH_KT_KEY));
+    return vch_keyroot_verify_hash(root, leaf, &hash, p);
 }

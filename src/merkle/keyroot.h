@@ -34,5 +34,8 @@ bool vch_keyroot_prove(vch_keyroot_path_t *ret, const vch_kt_seed_t *from, uint3
 /* Is this the leaf that R_T was computed with? */
 bool vch_keyroot_verify(const vch_hash_t *root, uint32_t leaf, const uint8_t key[VCH_KT_KEY],
                         const vch_keyroot_path_t *);
+/* The same by the leaf's hash, SHA-256(0x00 ‖ key), which tells nothing about the key. */
+bool vch_keyroot_verify_hash(const vch_hash_t *root, uint32_t leaf, const vch_hash_t *leaf_hash,
+                             const vch_keyroot_path_t *);
 
 #endif
