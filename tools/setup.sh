@@ -3,7 +3,7 @@
 # tools/setup.sh LEVEL: installs what LEVEL needs and is not there yet.
 #   build  compilers, meson, libraries
 #   demo   build + .venv with scikit-learn
-#   test   demo + clang tools, Go programs, .venv-test with an OpenAPI validator
+#   test   demo + clang tools, Go programs, Valgrind, .venv-test with an OpenAPI validator
 #   soak   test + qemu, s390x compiler
 # A second run finds everything in place and touches neither network nor disk.
 set -eu

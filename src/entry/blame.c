@@ -105,7 +105,8 @@ vch_rc vch_blame_point(vch_blame_t *v, const vch_release_t *r, const uint8_t *se
 {
     vch_hash_t path[VCH_PATH_HASHES_MAX];
     if (r->nodes > VCH_VAULT_NODES_MAX || index >= r->nodes) return VCH_ERR_LIMIT;
-    VCH_TRY(vch__answer_items(leaf, r, seed));
+    vch_answer_t a = {.network = r->network, .grant = r->grant, .extent = r->extent, .set = r->set};
+    VCH_TRY(vch__answer_items(leaf, &a, r->node, seed, r->nodes));
     size_t n = vch_tree_path(path, leaf, r->nodes, index, scratch);
     if (n > ANSWER_PATH_MAX) return VCH_ERR_INTERNAL;
     v->index = index;
@@ -138,7 +139,7 @@ static vch_rc same_tree(const vch_blame_t *v, const vch_root_t *r, const vch_ans
 static vch_rc seed_signed(const vch_blame_t *v, const vch_answer_t *a)
 {
     vch_hash_t item;
-    VCH_TRY(vch__answer_item(&item, a, v->seed.node, v->seed.key));
+    VCH_TRY(vch__answer_items(&item, a, &v->seed.node, v->seed.key, 1));
     bool in = vch_inclusion_verify(v->index, a->nodes, &item, v->answer_path, v->in_answer, &a->root);
     return in ? VCH_OK : VCH_ERR_COMMITMENT;
 }

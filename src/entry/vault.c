@@ -303,18 +303,63 @@ vch_rc vch_answer_get(vch_answer_t *ret, vch_slice_t bytes)
     return VCH_OK;
 }
 
-vch_rc vch__answer_item(vch_hash_t *ret, const vch_answer_t *a, vch_kt_node_t node, const uint8_t key[VCH_KT_KEY])
+/* Items are hashed many at a time.  Room for all of them is made at once: a
+ * buffer that grows would leave seeds behind. */
+#define ITEMS_AT_ONCE 64u
+#define ITEM_MAX 160u
+
+typedef struct {
+    vch_buf_t head, all; /* what all items begin with; the items */
+} items_t;
+
+static vch_rc items_begin(items_t *t, const vch_answer_t *a, size_t n)
 {
-    vch_buf_t b;
-    vch_buf_init(&b, 256);
-    vch_rc rc = begin(&b, VCH__ITEM, 8);
-    if (rc == VCH_OK) rc = put_where(&b, &a->network, &a->grant, &a->extent, a->set);
-    if (rc == VCH_OK) rc = vch_cbor_uint(&b, node.level);
-    if (rc == VCH_OK) rc = vch_cbor_uint(&b, node.number);
-    if (rc == VCH_OK) rc = put32(&b, key);
-    if (rc == VCH_OK) vch_tree_leaf(ret, vch_buf_slice(&b));
-    if (b.p) vch_wipe(b.p, b.n);
-    vch_buf_free(&b);
+    uint8_t *room;
+    vch_buf_init(&t->head, ITEM_MAX);
+    vch_buf_init(&t->all, n * ITEM_MAX);
+    VCH_TRY(vch_buf_extend(&t->all, n * ITEM_MAX, &room));
+    VCH_TRY(begin(&t->head, VCH__ITEM, 8));
+    return put_where(&t->head, &a->network, &a->grant, &a->extent, a->set);
+}
+
+static void items_end(items_t *t)
+{
+    if (t->all.p) vch_wipe(t->all.p, t->all.cap);
+    vch_buf_free(&t->all);
+    vch_buf_free(&t->head);
+}
+
+static vch_rc put_item(items_t *t, vch_kt_node_t node, const uint8_t key[VCH_KT_KEY])
+{
+    VCH_TRY(vch_buf_put(&t->all, t->head.p, t->head.n));
+    VCH_TRY(vch_cbor_uint(&t->all, node.level));
+    VCH_TRY(vch_cbor_uint(&t->all, node.number));
+    return put32(&t->all, key);
+}
+
+static vch_rc hash_items(items_t *t, vch_hash_t *ret, const vch_kt_node_t *node, const uint8_t *seed, size_t n)
+{
+    vch_slice_t item[ITEMS_AT_ONCE];
+    vch_buf_clear(&t->all);
+    for (size_t i = 0; i < n; i++) {
+        size_t from = t->all.n;
+        VCH_TRY(put_item(t, node[i], seed + i * VCH_KT_KEY));
+        item[i] = vch_slice(t->all.p + from, t->all.n - from);
+    }
+    vch_sha256_leaves(ret, item, n);
+    return VCH_OK;
+}
+
+vch_rc vch__answer_items(vch_hash_t *ret, const vch_answer_t *a, const vch_kt_node_t *node, const uint8_t *seed,
+                         size_t n)
+{
+    items_t t;
+    vch_rc rc = items_begin(&t, a, vch_min(n, ITEMS_AT_ONCE));
+    for (size_t at = 0, now; rc == VCH_OK && at < n; at += now) {
+        now = vch_min(n - at, ITEMS_AT_ONCE);
+        rc = hash_items(&t, ret + at, node + at, seed + at * VCH_KT_KEY, now);
+    }
+    items_end(&t);
     return rc;
 }
 
@@ -328,19 +373,11 @@ static vch_rc request_hash(vch_hash_t *ret, const vch_release_t *r)
     return rc;
 }
 
-vch_rc vch__answer_items(vch_hash_t *ret, const vch_release_t *r, const uint8_t *seed)
-{
-    vch_answer_t a = {.network = r->network, .grant = r->grant, .extent = r->extent, .set = r->set};
-    for (uint32_t i = 0; i < r->nodes; i++)
-        VCH_TRY(vch__answer_item(&ret[i], &a, r->node[i], seed + (size_t)i * VCH_KT_KEY));
-    return VCH_OK;
-}
-
 vch_rc vch_answer_make(vch_answer_t *ret, const vch_release_t *r, const uint8_t *seed, vch_hash_t *leaf)
 {
     vch_answer_t a = {.network = r->network, .grant = r->grant, .extent = r->extent, .set = r->set, .nodes = r->nodes};
     VCH_TRY(request_hash(&a.request, r));
-    VCH_TRY(vch__answer_items(leaf, r, seed));
+    VCH_TRY(vch__answer_items(leaf, &a, r->node, seed, r->nodes));
     vch_tree_root_in_place(&a.root, leaf, r->nodes);
     *ret = a;
     return VCH_OK;

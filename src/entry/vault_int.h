@@ -16,10 +16,9 @@ enum {
     VCH__BLAME = 8
 };
 
-/* Leaf hash of one answered seed, bound to network, grant, extent and set. */
-VCH_MUST_USE vch_rc vch__answer_item(vch_hash_t *ret, const vch_answer_t *, vch_kt_node_t,
-                                     const uint8_t key[VCH_KT_KEY]);
-/* All of a request's. */
-VCH_MUST_USE vch_rc vch__answer_items(vch_hash_t *ret, const vch_release_t *, const uint8_t *seed);
+/* Leaf hashes of n answered seeds (n * 32 bytes), each bound to the answer's
+ * network, grant, extent and set, and to its node.  Copies of seeds are wiped. */
+VCH_MUST_USE vch_rc vch__answer_items(vch_hash_t *ret, const vch_answer_t *, const vch_kt_node_t *, const uint8_t *seed,
+                                      size_t n);
 
 #endif
