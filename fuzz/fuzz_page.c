@@ -79,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     vch_arena_init(&scratch, 2 * VCH_SMT_SCRATCH_MAX);
     const vch_smt_io_t io = {&s, load, save, NULL, NULL};
     if (vch_smt_update(&io, &root, leaf, leaves, &scratch) == VCH_OK)
-        assert(vch_smt_check(&io, &root, leaf, leaves, NULL) == VCH_OK);
+        assert(vch_smt_check(&io, &root, leaf, leaves, &scratch) == VCH_OK);
     vch_arena_free(&scratch);
     return 0;
 }
