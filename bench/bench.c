@@ -82,6 +82,7 @@ int main(int argc, char **argv)
     if (wanted(argc, argv, "peers")) bench_peers(dir);
     if (wanted(argc, argv, "serve")) bench_serve(dir);
     if (wanted(argc, argv, "witness")) bench_witness(dir);
+    if (wanted(argc, argv, "vault")) bench_vault();
     if (wanted(argc, argv, "one")) bench_one(dir);
     if (wanted(argc, argv, "signed")) bench_signed();
     if (wanted(argc, argv, "submit")) bench_submit(dir);

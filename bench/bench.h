@@ -55,6 +55,7 @@ void bench_hash(void);
 void bench_peers(const char *dir);
 void bench_serve(const char *dir);
 void bench_witness(const char *dir);
+void bench_vault(void);
 void bench_signed(void);
 void bench_submit(const char *dir);
 void bench_consents(void);
