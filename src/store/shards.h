@@ -41,7 +41,7 @@ VCH_MUST_USE vch_rc vch_coding_rebuild(const vch_coding_t *, uint8_t *const *blo
 typedef struct {
     uint8_t stream;  /* a group of columns, or what else the caller numbers */
     uint32_t first;  /* row */
-    uint32_t count;  /* rows, at least 1; streams ascend, rows ascend without gaps inside a stream */
+    uint32_t count;  /* rows, at least 1; inside a stream rows ascend without gaps, streams may alternate */
     uint32_t length; /* bytes, 1 to VCH_SEGMENT_MAX */
 } vch_segment_t;
 
