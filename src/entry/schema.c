@@ -103,12 +103,25 @@ static const vch_field_t dataset[] = {
     {.key = 6, .name = "categories", .type = VCH_T_LIST, .optional = true, .min = 1, .max = 64, .sub = &e_iri},
 };
 
+static const vch_field_t e_hash = HASH(0, "hash");
+static const vch_field_t e_signature = BYTES(0, "signature", 64, 64);
+static const vch_field_t vault[] = {
+    U(0, "threshold", 2, 4),
+    LIST(1, "trustees", 3, 35, e_keyid), /* by position */
+    U(2, "data", 1, 15),
+    LIST(3, "storage", 1, 16, e_keyid),
+    LIST(4, "roots", 3, 35, e_hash),
+    LIST(5, "signatures", 6, 1190, e_signature), /* of each set's holders over its root */
+    HASH(6, "shards-root"),
+};
+
 static const vch_field_t extent[] = {
     HASH(0, "id"),
     U(1, "count", 1, VCH_EXTENT_ROWS_MAX),
     {.key = 2, .name = "first-subject", .type = VCH_T_UINT, .optional = true, .max = U32_MAX},
     {.key = 3, .name = "subjects-hash", .type = VCH_T_BYTES, .optional = true, .min = 32, .max = 32},
     HASH(4, "rows-root"),
+    {.key = 5, .name = "vault", .type = VCH_T_STRUCT, .optional = true, .sub = vault, .subs = COUNT(vault)},
 };
 static const vch_field_t e_extent = {.name = "extent", .type = VCH_T_STRUCT, .sub = extent, .subs = COUNT(extent)};
 
@@ -164,10 +177,9 @@ const vch_field_t vch_terms_fields[] = {
 };
 const size_t vch_terms_fields_n = COUNT(vch_terms_fields);
 
-static const vch_field_t e_path_hash = HASH(0, "hash");
 static const vch_field_t key_proof[] = {
     U(0, "first", 0, U32_MAX), /* of the range of subjects that holds this one */
-    LIST(1, "path", 0, 32, e_path_hash),
+    LIST(1, "path", 0, 32, e_hash),
 };
 
 #define OWNER_MADE                                                                                                     \

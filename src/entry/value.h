@@ -23,6 +23,7 @@
  *   "b" ‖ batch id                   decision batch
  *   "R" ‖ model id ‖ u32 number      remedy statement's fields, as they are
  *   "x" ‖ transform id               transform statement's fields, as they are
+ *   "w" ‖ dataset id ‖ u32 number    who holds an extent in the vault: that map of its version statement, as it is
  *
  * Numbers in keys are big-endian.  Each put is the inverse of its get; get
  * refuses anything that put cannot make.  Pure, no allocation. */

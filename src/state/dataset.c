@@ -226,6 +226,15 @@ static vch_rc claim_extent_id(version_t *w, const vch_hash_t *id, uint32_t numbe
     return st_set_at(w->a->s, 'E', id->b, vch_slice(place, sizeof place), w->a->err);
 }
 
+static vch_rc keep_holding(version_t *w, vch_slice_t item, const vch_extent_value_t *e)
+{
+    vch_slice_t map;
+    vch_rc rc = vch_field_map(item, VCH_F_EXTENT_VAULT, &map);
+    if (rc == VCH_ERR_NOT_FOUND) return VCH_OK; /* its rows stay with the custodian */
+    VCH_TRY(rc);
+    return st_holding(w->a, &w->dataset, w->head.groups, e, w->head.extents, map);
+}
+
 static vch_rc append_live(version_t *w, uint32_t rows)
 {
     uint8_t *part;
@@ -254,6 +263,7 @@ static vch_rc add_extents(version_t *w)
         VCH_TRY(claim_extent_id(w, &e.id, w->head.extents));
         vch_state_key_t key = vch_key_id_u32('e', w->dataset.b, w->head.extents);
         VCH_TRY(ST_SET(w->a->s, &key, vch_extent_put, &e, w->a->err));
+        VCH_TRY(keep_holding(w, item, &e));
         VCH_TRY(append_live(w, e.count));
         w->head.extents++;
         w->changed = true;

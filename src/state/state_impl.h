@@ -175,6 +175,9 @@ vch_rc st_terms(vch_state_t *, const vch_hash_t *, const vch_terms_t **ret, vch_
 vch_rc st_permitted(vch_state_t *, const vch_id_t *version_id, const vch_request_t *, vch_buf_t *ret_bits,
                     uint64_t *ret_count, vch_rule_t *ret_rule, vch_err_t *);
 vch_rc st_party(vch_state_t *, const vch_id_t *, vch_party_value_t *ret, vch_err_t *);
+/* Extent `number` of a dataset lies in the vault as this map says (holding.c). */
+vch_rc st_holding(apply_t *, const vch_id_t *dataset, uint32_t groups, const vch_extent_value_t *, uint32_t number,
+                  vch_slice_t map);
 
 /* ---- rules by kind: statement i of the transaction, object id given ---- */
 typedef vch_rc (*rule_fn)(apply_t *, const vch_statement_t *, const vch_hash_t *leaf, const vch_id_t *object);
