@@ -155,6 +155,16 @@ VCH_API VCH_MUST_USE vch_rc vch_prove_inclusion(vch_ledger_t *, uint64_t index, 
 VCH_API VCH_MUST_USE vch_rc vch_prove_consistency(vch_ledger_t *, uint64_t size1, uint64_t size2, vch_text_t *ret_json,
                                                   vch_err_t *);
 
+/* ---- the vault: rows lie encrypted and strewn, keys with trustees ---------------------- */
+
+/* Folders, keys and registered parties for the embedded vault, as [vault] of
+ * vouch.conf says; what is there already stays.  From then on rows go into it.
+ * All its parties are in one process: one trust domain, which protects against
+ * lost and stolen folders, not against whoever runs the machine. */
+VCH_API VCH_MUST_USE vch_rc vch_vault_up(vch_ledger_t *, const vch_signer_t *registrar, vch_err_t *);
+/* {"mode", "trustees": [{"name", "here", "why"}], "threshold", "storage": […], "data", "trust"}. */
+VCH_API VCH_MUST_USE vch_rc vch_vault_status(vch_ledger_t *, vch_text_t *ret_json, vch_err_t *);
+
 /* ---- datasets: the custodian's side --------------------------------------------------- */
 
 typedef struct {

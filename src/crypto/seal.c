@@ -51,3 +51,30 @@ vch_rc vch_seal_open(uint8_t *ret, size_t plain_max, size_t *ret_n, vch_slice_t 
     *ret_n = n;
     return VCH_OK;
 }
+
+_Static_assert(VCH_LOCKED_OVERHEAD ==
+                   crypto_aead_xchacha20poly1305_ietf_NPUBBYTES + crypto_aead_xchacha20poly1305_ietf_ABYTES,
+               "nonce and tag");
+
+vch_rc vch_lock_box(vch_buf_t *ret, vch_slice_t plain, const uint8_t key[32], vch_slice_t about,
+                    const uint8_t nonce[24])
+{
+    uint8_t *out;
+    VCH_TRY(vch_crypto_start());
+    VCH_TRY(vch_buf_extend(ret, plain.n + VCH_LOCKED_OVERHEAD, &out));
+    memcpy(out, nonce, 24);
+    (void)crypto_aead_xchacha20poly1305_ietf_encrypt(out + 24, NULL, plain.p, plain.n, about.p, about.n, NULL, nonce,
+                                                     key);
+    return VCH_OK;
+}
+
+vch_rc vch_unlock_box(uint8_t *ret, vch_slice_t box, const uint8_t key[32], vch_slice_t about)
+{
+    VCH_TRY(vch_crypto_start());
+    if (box.n < VCH_LOCKED_OVERHEAD) return VCH_ERR_FORMAT;
+    if (crypto_aead_xchacha20poly1305_ietf_decrypt(ret, NULL, NULL, box.p + 24, box.n - 24, about.p, about.n, box.p,
+                                                   key) == 0)
+        return VCH_OK;
+    vch_wipe(ret, box.n - VCH_LOCKED_OVERHEAD);
+    return VCH_ERR_KEY;
+}

@@ -28,4 +28,14 @@ VCH_MUST_USE vch_rc vch_seal(vch_buf_t *ret, vch_slice_t plain, const uint8_t to
 VCH_MUST_USE vch_rc vch_seal_open(uint8_t *ret, size_t plain_max, size_t *ret_n, vch_slice_t box,
                                   const uint8_t public_key[VCH_SEAL_KEY], const uint8_t secret[VCH_SEAL_KEY]);
 
+/* ---- a box under a key of one's own: XChaCha20-Poly1305 (libsodium) -----------
+ * Layout: nonce 24 ‖ ciphertext ‖ tag 16.  `about` is bound to it, not in it. */
+#define VCH_LOCKED_OVERHEAD 40u
+/* Appends plain.n + 40 bytes.  nonce: 24 random bytes. */
+VCH_MUST_USE vch_rc vch_lock_box(vch_buf_t *ret, vch_slice_t plain, const uint8_t key[32], vch_slice_t about,
+                                 const uint8_t nonce[24]);
+/* ret: box.n - 40 bytes.  ERR_FORMAT: too short; ERR_KEY: another key, about
+ * something else, or damaged, and ret is wiped. */
+VCH_MUST_USE vch_rc vch_unlock_box(uint8_t *ret, vch_slice_t box, const uint8_t key[32], vch_slice_t about);
+
 #endif

@@ -5,6 +5,7 @@
 #include "node/node_int.h"
 
 #include "codec/text.h"
+#include "entry/holding.h"
 
 const char nd_conf_default[] = "# Settings of this ledger; an unknown key is an error.\n"
                                "\n"
@@ -35,6 +36,14 @@ const char nd_conf_default[] = "# Settings of this ledger; an unknown key is an 
                                "[witness]\n"
                                "policy = trust.policy\n"
                                "timeout_ms = 3000\n"
+                               "\n"
+                               "[vault]\n"
+                               "mode = embedded\n"
+                               "trustees = 3\n"
+                               "threshold = 2\n"
+                               "storage = 3\n"
+                               "data = 2\n"
+                               "fresh_s = 60\n"
                                "\n"
                                "[clock]\n"
                                "max_step_s = 60\n";
@@ -83,6 +92,11 @@ static const number_t numbers[] = {
     {"serve", "workers", 1, 64, 1, offsetof(vch_inside_t, serve.workers), true},
     {"serve", "promise_s", 1, 86400, 1000, offsetof(vch_inside_t, serve.promise_ms), true},
     {"witness", "timeout_ms", 100, 600000, 1, offsetof(vch_inside_t, witness_timeout_ms), true},
+    {"vault", "trustees", 3, VCH_KT_SETS_MAX, 1, offsetof(vch_inside_t, vault.trustees), true},
+    {"vault", "threshold", 2, 4, 1, offsetof(vch_inside_t, vault.threshold), true},
+    {"vault", "storage", 1, VCH_STORAGE_MAX, 1, offsetof(vch_inside_t, vault.storage), true},
+    {"vault", "data", 1, VCH_STORAGE_MAX - 1, 1, offsetof(vch_inside_t, vault.data), true},
+    {"vault", "fresh_s", 1, 86400, 1000, offsetof(vch_inside_t, vault.fresh_ms), true},
     {"clock", "max_step_s", 1, 31536000, 1000, offsetof(vch_ledger_t, max_step_ms), false},
 };
 
@@ -147,6 +161,13 @@ static vch_rc take_serve(const parser_t *p, vch_slice_t key, vch_slice_t value)
                     SHOW(key));
 }
 
+static vch_rc take_mode(const parser_t *p, vch_slice_t key, vch_slice_t value)
+{
+    if (!is(value, "embedded") && !is(value, "none")) return bad_value(p, key, value, "embedded or none");
+    p->l->in->vault.embedded = is(value, "embedded");
+    return VCH_OK;
+}
+
 static vch_rc take_setting(const parser_t *p, vch_slice_t key, vch_slice_t value)
 {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -154,6 +175,7 @@ static vch_rc take_setting(const parser_t *p, vch_slice_t key, vch_slice_t value
             return take_number(p, &numbers[i], key, value);
     if (is(p->section, "ledger") && is(key, "read")) return take_read(p, key, value);
     if (is(p->section, "serve")) return take_serve(p, key, value);
+    if (is(p->section, "vault") && is(key, "mode")) return take_mode(p, key, value);
     if (is(p->section, "witness") && is(key, "policy")) {
         if (value.n == 0) return bad_value(p, key, value, "a file");
         return take_text(p, p->l->in->witness_policy, sizeof p->l->in->witness_policy, key, value);
@@ -172,7 +194,7 @@ static vch_rc take_section(parser_t *p, vch_slice_t line)
         return vch_fail(p->err, VCH_ERR_FORMAT, "vouch.conf, line %zu: a section ends in ]", p->line);
     name.n--;
     if (!is(name, "ledger") && !is(name, "identity") && !is(name, "serve") && !is(name, "witness") &&
-        !is(name, "clock"))
+        !is(name, "vault") && !is(name, "clock"))
         return vch_fail(p->err, VCH_ERR_FORMAT, "vouch.conf, line %zu: unknown section [%.*s]", p->line, SHOW(name));
     p->section = name;
     return VCH_OK;

@@ -183,6 +183,46 @@ vch_rc nd_committed(vch_ledger_t *l, uint64_t *ret, vch_err_t *err)
     return rc;
 }
 
+/* ---- how fresh the quorum is ----------------------------------------------------------- */
+
+typedef struct {
+    look_t look;
+    uint64_t since; /* newest time by which a quorum stood, s */
+} newest_t;
+
+static bool find_newest(void *ctx, uint64_t size, vch_slice_t bytes)
+{
+    newest_t *s = ctx;
+    vch_trust_result_t r;
+    (void)size;
+    if (worth_of(&s->look, bytes, &r) == QUORUM && r.quorum_time > s->since) s->since = r.quorum_time;
+    return s->since == 0 && ++s->look.looks < LOOKS;
+}
+
+static vch_rc newest_quorum(vch_ledger_t *l, vch_trust_t *trust, uint64_t *ret_ms, vch_err_t *err)
+{
+    newest_t s = {.look = {.trust = trust, .note = vch_alloc(sizeof *s.look.note)}};
+    if (!s.look.note) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
+    vch_rc rc = vch_log_cosigned_back(l->log, find_newest, &s, err);
+    vch_free(s.look.note);
+    *ret_ms = s.since * 1000;
+    return rc;
+}
+
+vch_rc nd_quorum_time(vch_ledger_t *l, bool *ret_wanted, uint64_t *ret_ms, vch_err_t *err)
+{
+    vch_buf_t policy;
+    vch_trust_t *trust = vch_alloc(sizeof *trust);
+    if (!trust) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
+    vch_buf_init(&policy, POLICY_BYTES_MAX);
+    vch_rc rc = nd_witness_policy(l, trust, &policy, err);
+    *ret_wanted = rc == VCH_OK && trust->quorum >= 0;
+    if (*ret_wanted) rc = newest_quorum(l, trust, ret_ms, err);
+    vch_buf_free(&policy);
+    vch_free(trust);
+    return rc;
+}
+
 vch_rc vch_ledger_committed(vch_ledger_t *l, uint64_t *ret_size, vch_err_t *err)
 {
     VCH_TRY(vch_ledger_read_begin(l, err));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows, salts and persons on the custodian's disk (docs/formats/custody.md).
  *
- *   data/<dataset>/<extent>.rows           canonical bytes of each row's groups
+ *   data/<dataset>/<extent>.rows           canonical bytes of each row's groups; none of an extent in the vault
  *   data/<dataset>/<extent>.commitments    one commitment per group and row
  *   custody/<dataset>/<extent>.salts       one salt per group and row
  *   custody/<dataset>/<extent>.keys        each row's subject and its name for people
@@ -40,6 +40,9 @@ VCH_MUST_USE vch_rc vch_rows_open(vch_rows_t **ret, vch_ledger_t *, const vch_id
                                   vch_err_t *);
 void vch_rows_close(vch_rows_t *); /* NULL is fine */
 uint32_t vch_rows_count(const vch_rows_t *);
+/* Salts, commitments and names are here, the rows themselves are not:
+ * vch_rows_get is ERR_UNSUPPORTED. */
+bool vch_rows_in_vault(const vch_rows_t *);
 uint32_t vch_rows_groups(const vch_rows_t *);
 
 typedef struct {

@@ -8,7 +8,9 @@
  *   key no longer there      old bit cleared                –
  *
  * Memory holds 24 bytes a row and 24 a person (digests, never names), the
- * bitmap, and 8 bytes a row of the extent being written. */
+ * bitmap, and 8 bytes a row of the extent being written.
+ *
+ * Where the ledger has a vault, rows go there and data/ keeps only commitments. */
 #include <stdio.h>
 
 #include "codec/cbor.h"
@@ -16,6 +18,7 @@
 #include "merkle/tree.h"
 #include "node/custody_int.h"
 #include "node/node_int.h"
+#include "node/vault.h"
 
 #define SEEN (UINT64_C(1) << 62) /* beside a place in the table of keys */
 #define PIECE_SUBJECTS 200000u
@@ -27,11 +30,13 @@ typedef struct {
     vch_hash_t id, rows_root, subjects_hash;
     uint32_t number, count, first;
     bool contiguous;
+    vch_buf_t vault; /* who holds it; empty: its rows are in data/ */
 } new_extent_t;
 
 typedef struct {
     bool open;
     cwriter_t rows, salts, commitments, keys;
+    vch_sealing_t *sealing; /* instead of rows */
     vch_edge_t edge;
     vch_sha256_t subjects;
     new_extent_t e;
@@ -44,6 +49,7 @@ typedef struct {
     dataset_t ds;
     spec_t spec;
     vch_file_t *lock;
+    vch_vault_t *vault; /* NULL: there is none */
     csv_file_t csv;
     vch_arena_t arena;
     mapping_t map;
@@ -261,21 +267,35 @@ static vch_rc extent_begin(ingest_t *in)
     if (in->extents == NEW_EXTENTS_MAX)
         return vch_fail(in->err, VCH_ERR_LIMIT, "one file brings at most %u extents of rows", NEW_EXTENTS_MAX);
     w->e = (new_extent_t){.number = in->ds.head.extents + in->extents, .contiguous = true};
+    vch_buf_init(&w->e.vault, VCH_TX_BYTES_MAX);
     VCH_TRY(vch_random(in->l->port, w->e.id.b, 32, in->err));
     w->open = true;
     vch_edge_init(&w->edge);
     vch_sha256_init(&w->subjects);
-    VCH_TRY(cw_open(&w->rows, in->l, hex, CF_ROWS, w->e.number, &w->e.id, groups, in->err));
+    if (in->vault)
+        VCH_TRY(vch_sealing_begin(&w->sealing, in->vault, &in->ds.id, &w->e.id, groups, in->err));
+    else
+        VCH_TRY(cw_open(&w->rows, in->l, hex, CF_ROWS, w->e.number, &w->e.id, groups, in->err));
     VCH_TRY(cw_open(&w->salts, in->l, hex, CF_SALTS, w->e.number, &w->e.id, groups * VCH_ROW_SALT_LEN, in->err));
     VCH_TRY(cw_open(&w->commitments, in->l, hex, CF_COMMITMENTS, w->e.number, &w->e.id, groups * 32, in->err));
     return cw_open(&w->keys, in->l, hex, CF_KEYS, w->e.number, &w->e.id, 0, in->err);
+}
+
+/* The rows are durable: in data/, or sealed, strewn and their keys dealt. */
+static vch_rc finish_rows(ingest_t *in)
+{
+    extent_writer_t *w = &in->w;
+    vch_sealing_t *sealing = w->sealing;
+    if (!sealing) return cw_finish(&w->rows, in->err);
+    w->sealing = NULL;
+    return vch_sealing_end(sealing, in->signer, &w->e.vault, in->err);
 }
 
 static vch_rc extent_end(ingest_t *in)
 {
     extent_writer_t *w = &in->w;
     if (!w->open) return VCH_OK;
-    VCH_TRY(cw_finish(&w->rows, in->err));
+    VCH_TRY(finish_rows(in));
     VCH_TRY(cw_finish(&w->salts, in->err));
     VCH_TRY(cw_finish(&w->commitments, in->err));
     VCH_TRY(cw_finish(&w->keys, in->err));
@@ -296,9 +316,10 @@ static vch_rc fresh_salt(ingest_t *in, uint8_t ret[VCH_ROW_SALT_LEN])
     return VCH_OK;
 }
 
-static vch_rc put_plain(ingest_t *in)
+static vch_rc put_plain(ingest_t *in, const uint8_t *salts, const vch_hash_t *commitments)
 {
     uint8_t length[4];
+    if (in->w.sealing) return vch_sealing_put(in->w.sealing, salts, in->row.canonical, commitments, in->err);
     vch_buf_clear(&in->scratch);
     for (size_t g = 0; g < in->ds.groups; g++) {
         vch_slice_t c = in->row.canonical[g];
@@ -331,7 +352,7 @@ static vch_rc extent_put(ingest_t *in, uint32_t subject, const uint8_t *salts, c
     size_t groups = in->ds.groups;
     vch_hash_t leaf;
     vch_slice_t data = vch_slice(commitments, groups * 32);
-    VCH_TRY(put_plain(in));
+    VCH_TRY(put_plain(in, salts, commitments));
     VCH_TRY(put_key(in, subject));
     VCH_TRY(cw_put(&in->w.salts, vch_slice(salts, groups * VCH_ROW_SALT_LEN), in->err));
     VCH_TRY(cw_put(&in->w.commitments, data, in->err));
@@ -511,7 +532,7 @@ static vch_rc log_subjects(ingest_t *in, const new_extent_t *e)
 
 static vch_rc put_extent(vch_buf_t *b, const new_extent_t *e)
 {
-    VCH_TRY(vch_cbor_map(b, 4));
+    VCH_TRY(vch_cbor_map(b, e->vault.n ? 5 : 4));
     VCH_TRY(vch_cbor_uint(b, VCH_F_EXTENT_ID));
     VCH_TRY(vch_cbor_bytes(b, e->id.b, 32));
     VCH_TRY(vch_cbor_uint(b, VCH_F_EXTENT_COUNT));
@@ -519,7 +540,10 @@ static vch_rc put_extent(vch_buf_t *b, const new_extent_t *e)
     VCH_TRY(vch_cbor_uint(b, e->contiguous ? VCH_F_EXTENT_FIRST : VCH_F_EXTENT_SUBJECTS_HASH));
     VCH_TRY(e->contiguous ? vch_cbor_uint(b, e->first) : vch_cbor_bytes(b, e->subjects_hash.b, 32));
     VCH_TRY(vch_cbor_uint(b, VCH_F_EXTENT_ROWS_ROOT));
-    return vch_cbor_bytes(b, e->rows_root.b, 32);
+    VCH_TRY(vch_cbor_bytes(b, e->rows_root.b, 32));
+    if (e->vault.n == 0) return VCH_OK;
+    VCH_TRY(vch_cbor_uint(b, VCH_F_EXTENT_VAULT));
+    return vch_cbor_raw(b, vch_buf_slice(&e->vault));
 }
 
 typedef struct {
@@ -666,6 +690,17 @@ static vch_rc reopen_locked(ingest_t *in)
     return dataset_open_id(&in->ds, in->l, &id, in->err);
 }
 
+/* Held until the version is logged, so that nobody takes its extents for left-overs. */
+static vch_rc open_vault(ingest_t *in)
+{
+    vch_err_t why = {0};
+    vch_rc rc = vch_vault_open(&in->vault, in->l, &why);
+    if (rc == VCH_ERR_NOT_FOUND) return VCH_OK;
+    if (rc == VCH_OK) return vch_vault_lock(in->vault, in->err);
+    if (in->err) *in->err = why;
+    return rc;
+}
+
 static vch_rc ingest(ingest_t *in, const char *dataset, const char *csv_path, const char *owners_csv)
 {
     VCH_TRY(dataset_open(&in->ds, in->l, dataset, false, in->err));
@@ -674,6 +709,7 @@ static vch_rc ingest(ingest_t *in, const char *dataset, const char *csv_path, co
     VCH_TRY(lock_dataset(in));
     VCH_TRY(reopen_locked(in)); /* another process may have added a version while we waited */
     VCH_TRY(sweep(in, in->ds.head.extents, in->ds.head.subjects));
+    VCH_TRY(open_vault(in));
     in->extent = vch_alloc_array(NEW_EXTENTS_MAX, sizeof *in->extent);
     if (!in->extent) return no_memory(in);
     VCH_TRY(csv_open(&in->csv, in->l->port, csv_path, in->err));
@@ -689,6 +725,7 @@ static vch_rc ingest(ingest_t *in, const char *dataset, const char *csv_path, co
 
 static void ingest_free(ingest_t *in)
 {
+    vch_sealing_abort(in->w.sealing);
     cw_abort(&in->w.rows);
     cw_abort(&in->w.salts);
     cw_abort(&in->w.commitments);
@@ -696,6 +733,9 @@ static void ingest_free(ingest_t *in)
     cw_abort(&in->subjects);
     readers_close(&in->readers);
     forget_tables(in);
+    if (in->w.open) vch_buf_free(&in->w.e.vault);
+    for (uint32_t i = 0; i < in->extents; i++) vch_buf_free(&in->extent[i].vault);
+    vch_vault_close(in->vault);
     vch_free(in->owner_key);
     vch_free(in->owner_line);
     vch_free(in->extent);
@@ -718,6 +758,8 @@ static void undo(ingest_t *in)
     vch_err_t *err = in->err;
     in->err = NULL;
     (void)sweep(in, now.head.extents, now.head.subjects); /* best effort: the next ingest does it again */
+    vch_rc ignored = in->vault ? vch_vault_sweep(in->vault, NULL) : VCH_OK;
+    (void)ignored;
     in->err = err;
     dataset_close(&now);
 }

@@ -142,11 +142,11 @@ static vch_rc check_keys(check_t *c, cfile_t *f, const vch_extent_value_t *e, vc
 
 static vch_rc check_extent(check_t *c, uint32_t number, vch_err_t *err)
 {
-    vch_rows_t r = {.ds = &c->ds, .number = number, .extent = c->ds.extent[number]};
+    vch_rows_t r = {.ds = &c->ds, .number = number, .extent = c->ds.extent[number], .in_vault = c->ds.in_vault[number]};
     uint32_t groups = (uint32_t)c->ds.groups;
-    bool rows, salts, commitments, keys;
+    bool rows = false, salts, commitments, keys;
     vch_rc rc = check_file(c, &r.commitments, CF_COMMITMENTS, number, &commitments, err);
-    if (rc == VCH_OK) rc = check_file(c, &r.rows, CF_ROWS, number, &rows, err);
+    if (rc == VCH_OK && !r.in_vault) rc = check_file(c, &r.rows, CF_ROWS, number, &rows, err);
     if (rc == VCH_OK) rc = check_file(c, &r.salts, CF_SALTS, number, &salts, err);
     if (rc == VCH_OK) rc = check_file(c, &r.keys, CF_KEYS, number, &keys, err);
     if (rc == VCH_OK) {

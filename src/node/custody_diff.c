@@ -284,7 +284,7 @@ static vch_rc check_extent(vch_ledger_t *l, dataset_t *ds, uint32_t extent, uint
     vch_rows_t *r;
     vch_rc rc = VCH_OK;
     VCH_TRY(rows_open_in(&r, l, ds, extent, err));
-    for (uint32_t row = 0; rc == VCH_OK && row < r->extent.count; row++) {
+    for (uint32_t row = 0; !r->in_vault && rc == VCH_OK && row < r->extent.count; row++) {
         vch_row_t plain;
         if (!dataset_live(ds, extent, row)) continue;
         rc = vch_rows_get(r, row, &plain, err);

@@ -118,6 +118,7 @@ typedef struct {
     bool has_label;
     uint32_t label;
     vch_extent_value_t *extent; /* head.extents of them */
+    bool *in_vault;             /* as many: its rows are not here */
     bool has_version;
     vch_id_t version_id;
     vch_version_value_t version;
@@ -175,7 +176,7 @@ struct vch_rows {
     vch_extent_value_t extent;
     uint32_t number;
     dataset_t *ds; /* borrowed, or own */
-    bool own_ds;
+    bool own_ds, in_vault;
     const char *bad_file; /* where vch_rows_get's last ERR_COMMITMENT was found */
     uint64_t bad_byte;
 };

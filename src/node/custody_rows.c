@@ -110,8 +110,10 @@ static vch_rc open_files(vch_rows_t *r, vch_ledger_t *l, vch_err_t *err)
     const char *hex = r->ds->hex;
     VCH_TRY(cf_open(&r->commitments, l, hex, CF_COMMITMENTS, r->number, NULL, err));
     VCH_TRY(fits_extent(r, &r->commitments, groups * 32, err));
-    VCH_TRY(cf_open(&r->rows, l, hex, CF_ROWS, r->number, NULL, err));
-    VCH_TRY(fits_extent(r, &r->rows, groups, err));
+    if (!r->in_vault) {
+        VCH_TRY(cf_open(&r->rows, l, hex, CF_ROWS, r->number, NULL, err));
+        VCH_TRY(fits_extent(r, &r->rows, groups, err));
+    }
     VCH_TRY(cf_open(&r->salts, l, hex, CF_SALTS, r->number, NULL, err));
     VCH_TRY(fits_extent(r, &r->salts, groups * VCH_ROW_SALT_LEN, err));
     VCH_TRY(cf_open(&r->keys, l, hex, CF_KEYS, r->number, NULL, err));
@@ -127,6 +129,7 @@ vch_rc rows_open_in(vch_rows_t **ret, vch_ledger_t *l, dataset_t *ds, uint32_t e
     r->ds = ds;
     r->number = extent;
     r->extent = ds->extent[extent];
+    r->in_vault = ds->in_vault[extent];
     vch_rc rc = open_files(r, l, err);
     if (rc == VCH_OK)
         *ret = r;
@@ -168,6 +171,7 @@ void vch_rows_close(vch_rows_t *r)
     vch_free(r);
 }
 
+bool vch_rows_in_vault(const vch_rows_t *r) { return r->in_vault; }
 uint32_t vch_rows_count(const vch_rows_t *r) { return r->extent.count; }
 uint32_t vch_rows_groups(const vch_rows_t *r) { return (uint32_t)r->ds->groups; }
 
@@ -239,6 +243,8 @@ vch_rc vch_rows_get(vch_rows_t *r, uint32_t row, vch_row_t *ret, vch_err_t *err)
     vch_slice_t record, salts, commitments;
     uint64_t at, salt_at;
     bool bad_record, bad_salt;
+    if (r->in_vault)
+        return vch_fail(err, VCH_ERR_UNSUPPORTED, "extent %u is in the vault: its rows are not kept here", r->number);
     VCH_TRY(cf_get(&r->rows, row, &record, &at, &bad_record, err));
     VCH_TRY(cf_get(&r->salts, row, &salts, &salt_at, &bad_salt, err));
     VCH_TRY(cf_get(&r->commitments, row, &commitments, NULL, NULL, err));

@@ -36,17 +36,29 @@ static vch_rc read_columns(dataset_t *d)
     return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;
 }
 
+static vch_rc read_in_vault(dataset_t *d, vch_ledger_t *l, uint32_t extent)
+{
+    vch_buf_t value;
+    vch_state_key_t key = vch_key_id_u32('w', d->id.b, extent);
+    vch_rc rc = state_value(l, &key, &value, NULL);
+    vch_buf_free(&value);
+    d->in_vault[extent] = rc == VCH_OK;
+    return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;
+}
+
 static vch_rc read_extents(dataset_t *d, vch_ledger_t *l, vch_err_t *err)
 {
     d->extent = vch_arena_array(&d->arena, (size_t)d->head.extents + 1, sizeof *d->extent);
+    d->in_vault = vch_arena_array(&d->arena, (size_t)d->head.extents + 1, sizeof *d->in_vault);
     d->bits_at = vch_arena_array(&d->arena, (size_t)d->head.extents + 1, sizeof *d->bits_at);
-    if (!d->extent || !d->bits_at) return no_memory(err);
+    if (!d->extent || !d->in_vault || !d->bits_at) return no_memory(err);
     for (uint32_t i = 0; i < d->head.extents; i++) {
         vch_state_key_t key = vch_key_id_u32('e', d->id.b, i);
         vch_buf_t value;
         vch_rc rc = state_value(l, &key, &value, err);
         if (rc == VCH_OK) rc = vch_extent_get(&d->extent[i], vch_buf_slice(&value));
         vch_buf_free(&value);
+        if (rc == VCH_OK) rc = read_in_vault(d, l, i);
         if (rc != VCH_OK) return vch_fail(err, rc, "extent %u is not in the state", i);
         d->bits_at[i + 1] = d->bits_at[i] + 8 * vch_set_bytes(d->extent[i].count);
     }

@@ -74,6 +74,11 @@ typedef struct {
     bool public_plain;
     uint64_t max_body_bytes, connections, timeout_ms, queue, workers, promise_ms;
 } vch_serve_settings_t;
+/* [vault] of vouch.conf. */
+typedef struct {
+    bool embedded; /* mode = embedded; else none */
+    uint64_t trustees, threshold, storage, data, fresh_ms;
+} vch_vault_settings_t;
 void vch_ledger_serve_settings(vch_ledger_t *, vch_serve_settings_t *ret);
 
 /* Take the mutex and take in what other processes appended. */

@@ -102,6 +102,7 @@ struct vch_inside {
     char keys[VCH_PATH_MAX];
     uint64_t segment_bytes;
     vch_serve_settings_t serve;
+    vch_vault_settings_t vault;
     char witness_policy[512]; /* a path from the ledger's directory */
     uint64_t witness_timeout_ms;
     nd_witnesses_t witnesses;
@@ -162,6 +163,9 @@ uint64_t nd_now(vch_ledger_t *);
 vch_rc nd_witness_policy(vch_ledger_t *, vch_trust_t *ret, vch_buf_t *text, vch_err_t *);
 /* Entries below this are under a checkpoint that met the quorum. */
 vch_rc nd_committed(vch_ledger_t *, uint64_t *ret, vch_err_t *);
+/* When the newest kept quorum stood, by the witnesses' clocks (0: none is kept);
+ * *ret_wanted: the policy wants one at all. */
+vch_rc nd_quorum_time(vch_ledger_t *, bool *ret_wanted, uint64_t *ret_ms, vch_err_t *);
 
 /* ---- the clocks (clock.c) ---- */
 void nd_clock_start(vch_ledger_t *);                /* at opening, under the writer lock */

@@ -88,18 +88,29 @@ static vch_rc commit_rows(run_t *r)
 
 /* ---- files in -------------------------------------------------------------------------- */
 
-static vch_rc write_inputs(run_t *r)
+static vch_rc write_files(run_t *r, vch_fetch_t *f)
 {
     char path[VCH_PATH_MAX];
     const uint32_t(*order)[2] = (const uint32_t(*)[2])r->order;
     VCH_TRY(vch_path(path, "%s/in/train.csv", r->work));
-    VCH_TRY(vch_use_write_csv(&r->use, r->l, path, order + r->holdout, r->rows - r->holdout, r->err));
+    VCH_TRY(vch_fetch_write_csv(f, path, order + r->holdout, r->rows - r->holdout, r->err));
     r->made_train = true;
     if (r->holdout == 0) return VCH_OK;
     VCH_TRY(vch_path(path, "%s/in/holdout.csv", r->work));
-    VCH_TRY(vch_use_write_csv(&r->use, r->l, path, order, r->holdout, r->err));
+    VCH_TRY(vch_fetch_write_csv(f, path, order, r->holdout, r->err));
     r->made_holdout = true;
     return VCH_OK;
+}
+
+static vch_rc write_inputs(run_t *r)
+{
+    char spool[VCH_PATH_MAX];
+    vch_fetch_t *f;
+    VCH_TRY(vch_path(spool, "%s/rows.spool", r->work));
+    VCH_TRY(vch_fetch_open(&f, &r->use, r->l, r->signer, spool, r->err));
+    vch_rc rc = write_files(r, f);
+    vch_fetch_close(f);
+    return rc;
 }
 
 /* ---- entries ------------------------------------------------------------------------------ */

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Access: asking, what grants permit now, permitted rows as CSV. */
+/* Access: asking, and what grants permit now. */
 #include "node/use.h"
 
 #include "codec/cbor.h"
-#include "codec/text.h"
 #include "node/node_int.h"
-
-#define CSV_BLOCK (1u << 20)
 
 static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "out of memory"); }
 
@@ -133,6 +130,22 @@ static vch_rc grant_rows(vch_ledger_t *l, const vch_id_t *id, const vch_grant_va
     return rc;
 }
 
+/* Takes the rows over, less those that an earlier grant permits. */
+static vch_rc add_part(vch_use_t *u, const vch_id_t *id, vch_buf_t *rows)
+{
+    vch_use_part_t *p = &u->part[u->parts];
+    if (u->parts == 0) VCH_TRY(vch_buf_put(&u->bits, rows->p, rows->n));
+    for (size_t i = 0; u->parts && i < rows->n; i++) {
+        rows->p[i] = (uint8_t)(rows->p[i] & ~u->bits.p[i]);
+        u->bits.p[i] |= rows->p[i];
+    }
+    u->parts++;
+    p->id = *id;
+    p->bits = *rows;
+    vch_buf_init(rows, 0);
+    return VCH_OK;
+}
+
 static vch_rc add_grant(vch_use_t *u, vch_ledger_t *l, const vch_id_t *id, const vch_id_t *party, bool first,
                         vch_err_t *err)
 {
@@ -148,14 +161,9 @@ static vch_rc add_grant(vch_use_t *u, vch_ledger_t *l, const vch_id_t *id, const
     if (rc == VCH_OK && !first && !vch_id_eq(&g.version, &u->version))
         rc = vch_fail(err, VCH_ERR_CONFLICT, "a run's grants are of one version");
     if (rc == VCH_OK) rc = grant_rows(l, id, &g, now, &rows, err);
-    if (rc == VCH_OK && first) {
-        u->version = g.version;
-        u->groups = g.groups;
-        rc = vch_buf_put(&u->bits, rows.p, rows.n);
-    } else if (rc == VCH_OK) {
-        u->groups &= g.groups;
-        for (size_t i = 0; i < rows.n; i++) u->bits.p[i] |= rows.p[i];
-    }
+    if (rc == VCH_OK && first) u->version = g.version;
+    if (rc == VCH_OK) u->groups = first ? g.groups : u->groups & g.groups;
+    if (rc == VCH_OK) rc = add_part(u, id, &rows);
     vch_buf_free(&value);
     vch_buf_free(&rows);
     return rc;
@@ -164,9 +172,10 @@ static vch_rc add_grant(vch_use_t *u, vch_ledger_t *l, const vch_id_t *id, const
 static vch_rc load_extents(vch_use_t *u, vch_ledger_t *l, uint32_t extents, vch_err_t *err)
 {
     u->extents = extents;
+    u->id = vch_arena_array(&u->arena, extents, sizeof *u->id);
     u->rows = vch_arena_array(&u->arena, extents, sizeof *u->rows);
     u->at = vch_arena_array(&u->arena, extents, sizeof *u->at);
-    if (!u->rows || !u->at) return no_memory(err);
+    if (!u->id || !u->rows || !u->at) return no_memory(err);
     size_t at = 0;
     for (uint32_t i = 0; i < extents; i++) {
         vch_buf_t value;
@@ -177,6 +186,7 @@ static vch_rc load_extents(vch_use_t *u, vch_ledger_t *l, uint32_t extents, vch_
         if (rc == VCH_OK) rc = vch_extent_get(&e, vch_buf_slice(&value));
         vch_buf_free(&value);
         VCH_TRY(rc);
+        u->id[i] = e.id;
         u->rows[i] = e.count;
         u->at[i] = at;
         at += vch_set_bytes(e.count);
@@ -184,13 +194,13 @@ static vch_rc load_extents(vch_use_t *u, vch_ledger_t *l, uint32_t extents, vch_
     return at == u->bits.n ? VCH_OK : vch_fail(err, VCH_ERR_CORRUPT, "a grant's rows are not its version's");
 }
 
-static vch_rc use_read(vch_use_t *u, vch_ledger_t *l, const vch_signer_t *signer, const vch_id_t *grants, size_t n,
+static vch_rc use_read(vch_use_t *u, vch_ledger_t *l, const vch_id_t *party, const vch_id_t *grants, size_t n,
                        vch_err_t *err)
 {
-    vch_id_t party;
     vch_version_value_t v;
-    VCH_TRY(vch_party_of(l, signer, &party, err));
-    for (size_t i = 0; i < n; i++) VCH_TRY(add_grant(u, l, &grants[i], &party, i == 0, err));
+    u->part = vch_alloc_array(n, sizeof *u->part);
+    if (!u->part) return no_memory(err);
+    for (size_t i = 0; i < n; i++) VCH_TRY(add_grant(u, l, &grants[i], party, i == 0, err));
     VCH_TRY(version_dataset(l, &u->version, &v, err));
     u->dataset = v.dataset;
     VCH_TRY(load_extents(u, l, v.extents, err));
@@ -198,126 +208,39 @@ static vch_rc use_read(vch_use_t *u, vch_ledger_t *l, const vch_signer_t *signer
     return vch_dataset_fields(l, &u->dataset, &u->arena, &u->fields, err);
 }
 
-vch_rc vch_use_open(vch_use_t *ret, vch_ledger_t *l, const vch_signer_t *signer, const vch_id_t *grants, size_t n,
-                    vch_err_t *err)
+vch_rc vch_use_of_party(vch_use_t *ret, vch_ledger_t *l, const vch_id_t *party, const vch_id_t *grants, size_t n,
+                        vch_err_t *err)
 {
     *ret = (vch_use_t){.count = 0};
     vch_buf_init(&ret->bits, 1u << 30);
     vch_arena_init(&ret->arena, 64u << 20);
-    vch_rc rc = vch_ledger_read_begin(l, err);
-    if (rc == VCH_OK) {
-        rc = use_read(ret, l, signer, grants, n, err);
-        vch_ledger_read_end(l);
-    }
+    vch_rc rc = use_read(ret, l, party, grants, n, err);
     if (rc != VCH_OK) vch_use_close(ret);
+    return rc;
+}
+
+vch_rc vch_use_open(vch_use_t *ret, vch_ledger_t *l, const vch_signer_t *signer, const vch_id_t *grants, size_t n,
+                    vch_err_t *err)
+{
+    vch_id_t party;
+    *ret = (vch_use_t){.count = 0};
+    VCH_TRY(vch_ledger_read_begin(l, err));
+    vch_rc rc = vch_party_of(l, signer, &party, err);
+    if (rc == VCH_OK) rc = vch_use_of_party(ret, l, &party, grants, n, err);
+    vch_ledger_read_end(l);
     return rc;
 }
 
 void vch_use_close(vch_use_t *u)
 {
+    for (size_t i = 0; i < u->parts; i++) vch_buf_free(&u->part[i].bits);
+    vch_free(u->part);
     vch_buf_free(&u->bits);
     vch_arena_free(&u->arena);
+    *u = (vch_use_t){.count = 0};
 }
 
-/* ---- rows as CSV ------------------------------------------------------------------------ */
-
-typedef struct {
-    const vch_use_t *use;
-    vch_ledger_t *l;
-    vch_file_t *file;
-    uint64_t at;
-    vch_buf_t text;
-    vch_rows_t **reader; /* one an extent, opened when first needed */
-} csv_t;
-
-static vch_rc flush(csv_t *c, vch_err_t *err)
-{
-    vch_rc rc = c->l->port->disk->write(c->l->port, c->file, c->text.p, c->text.n, c->at);
-    if (rc != VCH_OK) return vch_fail(err, rc, "the CSV file can't be written: %s", vch_rc_text(rc));
-    c->at += c->text.n;
-    vch_buf_clear(&c->text);
-    return VCH_OK;
-}
-
-/* Call fn for each granted column in the schema's order. */
-static vch_rc put_header(csv_t *c, vch_err_t *err)
-{
-    vch_list_t columns;
-    vch_slice_t column, name;
-    uint64_t group;
-    bool first = true;
-    VCH_TRY(vch_field_list(c->use->fields, VCH_F_DATASET_COLUMNS, &columns));
-    while (vch_list_next(&columns, &column) == VCH_OK) {
-        VCH_TRY(vch_field_uint(column, VCH_F_COLUMN_GROUP, &group));
-        if (!(c->use->groups >> group & 1)) continue;
-        VCH_TRY(vch_field_bytes(column, VCH_F_COLUMN_NAME, &name));
-        if (!first) VCH_TRY(vch_buf_u8(&c->text, ','));
-        first = false;
-        VCH_TRY(vch_csv_put_cell(&c->text, name));
-    }
-    if (first) return vch_fail(err, VCH_ERR_DENIED, "the grants have no group of columns in common");
-    return vch_buf_u8(&c->text, '\n');
-}
-
-static vch_rc put_cells(csv_t *c, const vch_row_t *row)
-{
-    vch_cbor_t cursor[VCH_GROUPS_MAX];
-    vch_list_t columns;
-    vch_slice_t column, cell;
-    uint64_t group, ignored;
-    bool first = true;
-    for (size_t g = 0; g < row->groups; g++) {
-        cursor[g] = vch_cbor_over(row->canonical[g]);
-        VCH_TRY(vch_cbor_get_array(&cursor[g], &ignored));
-    }
-    VCH_TRY(vch_field_list(c->use->fields, VCH_F_DATASET_COLUMNS, &columns));
-    while (vch_list_next(&columns, &column) == VCH_OK) {
-        VCH_TRY(vch_field_uint(column, VCH_F_COLUMN_GROUP, &group));
-        if (group >= row->groups) return VCH_ERR_CORRUPT;
-        VCH_TRY(vch_cbor_get_text(&cursor[group], &cell));
-        if (!(c->use->groups >> group & 1)) continue;
-        if (!first) VCH_TRY(vch_buf_u8(&c->text, ','));
-        first = false;
-        VCH_TRY(vch_csv_put_cell(&c->text, cell));
-    }
-    return vch_buf_u8(&c->text, '\n');
-}
-
-static vch_rc put_row(csv_t *c, uint32_t extent, uint32_t row, vch_err_t *err)
-{
-    vch_row_t r;
-    if (!c->reader[extent]) VCH_TRY(vch_rows_open(&c->reader[extent], c->l, &c->use->dataset, extent, err));
-    VCH_TRY(vch_rows_get(c->reader[extent], row, &r, err));
-    vch_rc rc = put_cells(c, &r);
-    if (rc != VCH_OK)
-        return vch_fail(err, rc, "row %u of extent %u can't be written: %s", row, extent, vch_rc_text(rc));
-    return c->text.n < CSV_BLOCK ? VCH_OK : flush(c, err);
-}
-
-static vch_rc write_rows(csv_t *c, const char *path, const uint32_t (*row)[2], size_t n, vch_err_t *err)
-{
-    c->reader = vch_alloc_array((size_t)c->use->extents + 1, sizeof *c->reader);
-    if (!c->reader) return no_memory(err);
-    VCH_TRY(vch_file_open(c->l->port, &c->file, path, VCH_OPEN_NEW, err));
-    VCH_TRY(put_header(c, err));
-    for (size_t i = 0; i < n; i++) VCH_TRY(put_row(c, row[i][0], row[i][1], err));
-    return flush(c, err);
-}
-
-vch_rc vch_use_write_csv(const vch_use_t *u, vch_ledger_t *l, const char *path, const uint32_t (*row)[2], size_t n,
-                         vch_err_t *err)
-{
-    csv_t c = {.use = u, .l = l};
-    vch_buf_init(&c.text, 64u << 20);
-    vch_rc rc = write_rows(&c, path, row, n, err);
-    for (uint32_t i = 0; c.reader && i < u->extents; i++) vch_rows_close(c.reader[i]);
-    vch_free(c.reader);
-    bool made = c.file != NULL;
-    vch_file_close(l->port, c.file);
-    vch_buf_free(&c.text);
-    if (rc != VCH_OK && made) (void)l->port->disk->remove(l->port, path); /* nothing half-checked stays */
-    return rc;
-}
+/* ---- rows of one grant ---------------------------------------------------------------------- */
 
 static vch_rc all_rows(const vch_use_t *u, uint32_t (**ret)[2], vch_err_t *err)
 {
@@ -334,21 +257,34 @@ static vch_rc all_rows(const vch_use_t *u, uint32_t (**ret)[2], vch_err_t *err)
     return VCH_OK;
 }
 
+static vch_rc fetch_to(vch_use_t *u, vch_ledger_t *l, const vch_signer_t *signer, const char *path, vch_err_t *err)
+{
+    char spool[VCH_PATH_MAX];
+    uint32_t(*row)[2] = NULL;
+    vch_fetch_t *f;
+    if (vch_path(spool, "%s.spool", path) != VCH_OK) return vch_fail(err, VCH_ERR_LIMIT, "the path is too long");
+    VCH_TRY(all_rows(u, &row, err));
+    vch_rc rc = vch_fetch_open(&f, u, l, signer, spool, err);
+    if (rc == VCH_OK) {
+        rc = vch_fetch_write_csv(f, path, (const uint32_t(*)[2])row, (size_t)u->count, err);
+        vch_fetch_close(f);
+    }
+    vch_free(row);
+    return rc;
+}
+
 VCH_API vch_rc vch_access_fetch(vch_ledger_t *l, const vch_signer_t *signer, const char *grant, const char *csv_path,
                                 uint64_t *ret_rows, vch_err_t *err)
 {
     vch_id_t id;
     vch_use_t u;
-    uint32_t(*row)[2] = NULL;
     VCH_TRY(vch_ledger_read_begin(l, err));
     vch_rc rc = vch_resolve(l, 'a', grant, &id, err);
     vch_ledger_read_end(l);
     if (rc == VCH_OK) rc = vch_use_open(&u, l, signer, &id, 1, err);
     if (rc != VCH_OK) return nd_told(rc, err);
-    rc = all_rows(&u, &row, err);
-    if (rc == VCH_OK) rc = vch_use_write_csv(&u, l, csv_path, row, (size_t)u.count, err);
+    rc = fetch_to(&u, l, signer, csv_path, err);
     if (rc == VCH_OK) *ret_rows = u.count;
-    vch_free(row);
     vch_use_close(&u);
     return nd_told(rc, err);
 }

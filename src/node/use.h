@@ -18,15 +18,24 @@ VCH_MUST_USE vch_rc vch_decisions_check(vch_ledger_t *, vch_finding_fn, void *ct
 
 /* ---- what a set of grants permits now ---------------------------------------- */
 
+/* One grant's share: rows that no grant before it permits. */
+typedef struct {
+    vch_id_t id;
+    vch_buf_t bits;
+} vch_use_part_t;
+
 typedef struct {
     vch_id_t version, dataset;
     uint16_t groups; /* granted by all of them, a bit set */
     uint32_t extents;
-    uint32_t *rows; /* of each extent */
-    size_t *at;     /* where its part of the bitmap begins */
-    vch_buf_t bits; /* granted and permitted now */
+    vch_hash_t *id; /* of each extent */
+    uint32_t *rows;
+    size_t *at;           /* where its part of the bitmap begins */
+    vch_buf_t bits;       /* granted and permitted now */
+    vch_use_part_t *part; /* the same, grant by grant */
+    size_t parts;
     uint64_t count;
-    vch_arena_t arena;  /* holds rows, at, fields */
+    vch_arena_t arena;  /* holds id, rows, at, fields */
     vch_slice_t fields; /* of the dataset statement */
 } vch_use_t;
 
@@ -34,12 +43,22 @@ typedef struct {
  * version.  Not between read_begin and _end. */
 VCH_MUST_USE vch_rc vch_use_open(vch_use_t *ret, vch_ledger_t *, const vch_signer_t *, const vch_id_t *grants, size_t n,
                                  vch_err_t *);
+/* The same for a party's grants, between read_begin and _end. */
+VCH_MUST_USE vch_rc vch_use_of_party(vch_use_t *ret, vch_ledger_t *, const vch_id_t *party, const vch_id_t *grants,
+                                     size_t n, vch_err_t *);
 void vch_use_close(vch_use_t *);
 
+/* The rows themselves.  Those in the vault are fetched here, all that is
+ * permitted, and wait in the file `spool` (0600, removed at close), which isn't
+ * made when there are none.  `use` is borrowed until close. */
+typedef struct vch_fetch vch_fetch_t;
+VCH_MUST_USE vch_rc vch_fetch_open(vch_fetch_t **ret, const vch_use_t *use, vch_ledger_t *, const vch_signer_t *user,
+                                   const char *spool, vch_err_t *);
+void vch_fetch_close(vch_fetch_t *); /* NULL is fine */
 /* Rows (extent, row) as CSV with a header, each checked against its
- * commitments before it is written. */
-VCH_MUST_USE vch_rc vch_use_write_csv(const vch_use_t *, vch_ledger_t *, const char *path, const uint32_t (*row)[2],
-                                      size_t n, vch_err_t *);
+ * commitments before it is written.  May be called several times. */
+VCH_MUST_USE vch_rc vch_fetch_write_csv(vch_fetch_t *, const char *path, const uint32_t (*row)[2], size_t n,
+                                        vch_err_t *);
 
 /* ---- the command of a run (child.c) -------------------------------------------- */
 

@@ -262,6 +262,19 @@ vch_rc vch_state_subjects(vch_state_t *s, const vch_hash_t *extent_id, vch_buf_t
     return VCH_OK;
 }
 
+vch_rc vch_state_extent(vch_state_t *s, const vch_hash_t *extent_id, vch_id_t *ret_dataset, uint32_t *ret_number,
+                        vch_err_t *err)
+{
+    vch_slice_t value;
+    vch_rc rc = st_get_at(s, 'E', extent_id->b, &value, err);
+    if (rc == VCH_ERR_NOT_FOUND) return vch_fail(err, rc, "no version has an extent of this id");
+    VCH_TRY(rc);
+    if (value.n != 36) return VCH_ERR_CORRUPT;
+    memcpy(ret_dataset->b, value.p, 32);
+    *ret_number = vch_get_u32(value.p + 32);
+    return VCH_OK;
+}
+
 vch_rc vch_state_cell(vch_state_t *s, const vch_id_t *dataset, uint32_t subject, vch_cell_t *ret, vch_err_t *err)
 {
     column_t *c;

@@ -125,6 +125,9 @@ VCH_MUST_USE vch_rc vch_state_prove(vch_state_t *, vch_slice_t key, vch_smt_proo
 VCH_MUST_USE vch_rc vch_state_bitmap(vch_state_t *, const vch_id_t *, vch_buf_t *ret, vch_err_t *);
 /* Subjects of an extent as host-order u32; ERR_NOT_FOUND when contiguous. */
 VCH_MUST_USE vch_rc vch_state_subjects(vch_state_t *, const vch_hash_t *extent_id, vch_buf_t *ret, vch_err_t *);
+/* Which dataset's extent has this id, and its number there; ERR_NOT_FOUND. */
+VCH_MUST_USE vch_rc vch_state_extent(vch_state_t *, const vch_hash_t *extent_id, vch_id_t *ret_dataset,
+                                     uint32_t *ret_number, vch_err_t *);
 VCH_MUST_USE vch_rc vch_state_cell(vch_state_t *, const vch_id_t *dataset, uint32_t subject, vch_cell_t *ret,
                                    vch_err_t *);
 /* All 4,096 cells of a chunk (zeros where nothing was ever said). */

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a trustee. */
+#ifndef VCH_TRUSTEE_INT_H
+#define VCH_TRUSTEE_INT_H
+
+#include "node/trustee.h"
+#include "node/use.h"
+
+/* What a grant permits now, as it was computed last. */
+typedef struct {
+    bool known;
+    vch_id_t grant, party;
+    uint64_t applied, boot_ms; /* then */
+    vch_use_t use;
+} permitted_t;
+
+/* Leaves of one tree handed out under one grant. */
+typedef struct {
+    vch_hash_t grant, extent;
+    uint8_t set;
+    uint64_t leaves;
+} served_t;
+
+struct vch_trustee {
+    vch_ledger_t *l;
+    const vch_signer_t *key;
+    vch_keyid_t id;
+    char dir[VCH_PATH_MAX];
+    uint64_t fresh_ms;
+    vch_seeds_t *seeds;
+    vch_file_t *dealt_file;
+    vch_hash_t *dealt;
+    size_t dealt_n, dealt_cap;
+    /* the prekey */
+    bool has_prekey;
+    uint64_t prekeys;
+    uint8_t prekey[VCH_SEAL_KEY];
+    uint8_t *secret; /* 32 bytes of secret memory */
+    permitted_t permitted;
+    served_t *served;
+    size_t served_n, served_cap;
+};
+
+/* Whose key this is, if it may speak now; between read_begin and _end.
+ * ERR_KEY: unknown or revoked. */
+vch_rc tr_signer(vch_trustee_t *, const vch_cose_t *, vch_pubkey_t *ret, vch_id_t *ret_party, unsigned *ret_roles,
+                 vch_err_t *);
+vch_rc tr_network(const vch_trustee_t *, const vch_hash_t *, vch_err_t *);
+vch_rc tr_read(vch_cose_t *ret, vch_slice_t message, vch_err_t *);
+
+#endif
