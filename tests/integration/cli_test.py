@@ -450,6 +450,41 @@ def serving_says_where_it_listens():
     error_of(2, "ERR_USAGE", "serve", "--log-level", "loud")
 
 
+def the_vault():
+    assert "vault up" in error_of(6, "ERR_NOT_FOUND", "vault", "status")["hint"]
+    ask("id", "new", "vault-team")
+    ask("party", "add", "vault-team", "--role", "user", "--as", "clinic")
+    error_of(5, "ERR_ROLE", "vault", "up", "--as", "vault-team")
+    up = ask("vault", "up", "--as", "clinic")
+    assert [t["here"] for t in up["trustees"] + up["storage"]] == [True] * 6 and up["threshold"] == up["data"] == 2
+    before = entries()
+    assert ask("vault", "up", "--as", "clinic") == up and entries() == before
+    rows = path("vaulted.csv", "person,secret,label\n" + "".join(f"v{i},hush-{i},{i % 2}\n" for i in range(9)))
+    ask("dataset", "create", "d9", "--header", rows, "--subject-col", "person", "--label-col", "label", "--as", "clinic")
+    assert ask("dataset", "add", "d9", rows, "--as", "clinic")["added"] == 9
+    document = {"title": "vault-research", "effect": "permit", "recipients": [], "purposes": [RESEARCH],
+                "processings": [TRAINING]}
+    ask("terms", "add", path("vault-terms.json", json.dumps(document)), "--as", "clinic")
+    paper = path("vaulted-consents.csv", "".join(f"v{i},vault-research,2090-01-01,give\n" for i in range(7)))
+    assert ask("consent", "record", "d9", paper, "--as", "clinic")["recorded"] == 7
+    grant = ask("access", "request", "d9", "--purpose", RESEARCH, "--processing", TRAINING, "--as", "vault-team")["object"]
+    lost = path("lost-storage")
+    os.rename(os.path.join(LEDGER, "vault", "storage-2"), lost)
+    status = ask("vault", "status")
+    assert [s["here"] for s in status["storage"]] == [True, False, True] and "key.pem" in status["storage"][1]["why"]
+    fetched = path("vaulted-out.csv")
+    assert ask("access", "fetch", grant, "--as", "vault-team", "-o", fetched)["rows"] == 7
+    assert open(fetched).read() == "secret,label\n" + "".join(f"hush-{i},{i % 2}\n" for i in range(7))
+    more = path("vaulted-more.csv", open(rows).read() + "v10,hush-10,0\n")
+    assert "storage node 2 is gone" in error_of(9, "ERR_UNREACHABLE", "dataset", "add", "d9", more, "--as", "clinic")["text"]
+    os.rename(lost, os.path.join(LEDGER, "vault", "storage-2"))
+    assert ask("dataset", "add", "d9", more, "--as", "clinic")["added"] == 1
+    for root, _, files in os.walk(LEDGER):
+        for name in files:
+            with open(os.path.join(root, name), "rb") as file:
+                assert b"hush-" not in file.read(), os.path.join(root, name)
+
+
 def texts_are_those_of_the_table():
     for args, name in ((["help", "--man"], "docs/man/vouch.1"), (["completion"], "completions/vouch.bash")):
         with open(os.path.join(ROOT, name)) as file:
