@@ -69,7 +69,10 @@ want_status 0
 shown party add ai-team-1 --role user --as clinic-a
 want_status 0
 
-title "569 rows, each with an owner who holds a key"
+shown vault up --as clinic-a
+want_status 0
+
+title "569 rows, each with an owner who holds a key, into the vault"
 "$python" "$code/rows.py" "$files/rows.csv" "$files/persons.txt"
 shown dataset create breast-cancer --header "$files/rows.csv" --subject-col person --label-col diagnosis --as clinic-a
 want_status 0
@@ -82,6 +85,14 @@ shown dataset add breast-cancer "$files/rows.csv" --owners "$files/owners.csv" -
 want_status 0
 want_line rows 569
 want_line "new subjects" 569
+# Eight lines of measurements, and not one of them in any file that the ledger keeps.
+head -9 "$files/rows.csv" | tail -8 | cut -d, -f2- | cut -c1-40 >"$scratch/measured.txt"
+grep -rqFf "$scratch/measured.txt" "$files" || fail "the search for measurements finds none in rows.csv either"
+if grep -rlFf "$scratch/measured.txt" "$ledger/vault" "$ledger/data" "$ledger/log" "$ledger/state" "$ledger/custody"; then
+    fail "a file of the ledger holds measurements in the clear"
+fi
+note "Each row under keys of its own, shared among 3 trustees; its ciphertext over 3 storage nodes."
+note "A search of vault/, data/, custody/, log/ and state/ finds no measurement."
 
 title "Three kinds of terms; each owner signs one"
 yesterday=$("$python" -c 'import datetime as d; print(d.datetime.now(d.timezone.utc).date() - d.timedelta(days=1))')
@@ -122,6 +133,12 @@ want_status 5
 want_line rows 0
 note "For marketing: not one row, and the rule that says so is on the log."
 
+title "A storage node and a trustee are lost; two of three will do"
+mv "$ledger/vault/storage-2" "$ledger/vault/trustee-3" "$scratch/"
+shown vault status
+want_status 0
+[ "$(printf '%s\n' "$output" | grep -c ' no ')" = 2 ] || fail "not two of the vault's parties are gone"
+
 title "Training sees 300 of these rows; 100 are kept back"
 shown run exec --grant "$grant" --name tumour-model --holdout 100 --seed 7 --work "$files/run" --as ai-team-1 \
     -- "$python" "$code/train.py"
@@ -133,6 +150,9 @@ held_out=$(line "held-out file")
 model_dir=$(line outputs)
 shown model list
 want tumour-model
+
+mv "$scratch/storage-2" "$scratch/trustee-3" "$ledger/vault/"
+note "All of it with one storage node and one trustee missing. They are back now."
 
 title "The model goes into use and decides 100 cases it never saw"
 shown deployment add tumour-model ward-3 --as ai-team-1
@@ -206,15 +226,20 @@ against_copy() {
     shown "$@"
     ledger=$real
 }
+damage() { # NODE: one bit of its shard
+    "$python" "$code/tamper.py" byte "$(find "$scratch/copy/vault/storage-$1" -name '*.shard')" 5000
+}
 attack
-"$python" "$code/tamper.py" rows "$(find "$scratch/copy/data" -name '*.rows')" 1
-against_copy dataset check breast-cancer
-want_status 3
-want owner-001
+damage 1
+against_copy access fetch "$fresh" -o "$scratch/rows-a.csv" --as ai-team-1
+want_status 0
+want_line rows 399
+note "One node's bytes were changed: they are noticed, and the other two have the rows."
+echo
+damage 2
 against_copy run exec --grant "$fresh" --name poisoned --as ai-team-1 -- "$python" "$code/train.py"
-want_status 3
-want owner-001
-note "A row that is not what was committed is named, and nothing runs."
+want_status 9
+note "Two nodes' bytes were changed: nothing is handed out, and nothing runs."
 echo
 
 attack
@@ -241,6 +266,7 @@ ${bold}Done.${plain} Go on with:
   \$vouch verify lineage.bundle --trust $ledger/trust.policy
   \$vouch -C $ledger model remedy tumour-model --action retired --reference "ticket 1" --as ai-team-1
 
-What this does not show yet: the rows lie in data/ in the clear until the vault
-exists, and the times are one operator's clock until witnesses cosign.
+What this does not show: the vault's trustees and storage nodes all run in this
+process, which guards against lost and stolen folders, not against whoever runs
+the machine; and the times are one operator's clock until witnesses cosign.
 TEXT

@@ -26,7 +26,7 @@ for round in first second; do
     verdict $status "the demo runs a $round time"
 done
 
-grep -q 'in the clear' "$work/out" && grep -q "one operator's clock" "$work/out" && grep -q SIMULATED "$work/out"
+grep -q 'not against whoever runs' "$work/out" && grep -q "one operator's clock" "$work/out" && grep -q SIMULATED "$work/out"
 verdict $? "the demo says what is simulated and what is missing"
 
 mkdir "$work/mine" && echo precious >"$work/mine/file"
