@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files whose checksums are right and whose contents are not: each is refused,
+ * and one like it that is right is read. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "node/custody_int.h"
+#include "port/sim.h"
+
+static vch_sim_t *sim;
+static vch_port_t *port;
+static vch_err_t err;
+static vch_ledger_t ledger = {.dir = "l"};
+
+static int set_up(void **state)
+{
+    (void)state;
+    assert_int_equal(vch_sim_new(&sim, 1), VCH_OK);
+    port = ledger.port = vch_sim_port(sim);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    vch_sim_free(sim);
+    return 0;
+}
+
+static void put_file(const char *folder, const char *path, const void *p, size_t n)
+{
+    assert_int_equal(vch_mkdirs(port, folder, NULL), VCH_OK);
+    assert_int_equal(vch_write_atomic(port, path, vch_slice(p, n), 0600, NULL), VCH_OK);
+}
+
+/* ---- records (custody_file.c) ------------------------------------------------------ */
+
+#define DATASET "c1"
+
+typedef struct {
+    uint8_t b[256];
+    size_t n;
+} bytes_t;
+
+static bytes_t header(const char *magic, uint32_t count, uint32_t width, uint64_t table)
+{
+    bytes_t f = {.n = CF_HEADER};
+    memcpy(f.b, magic, 8);
+    vch_put_u32(f.b + 40, 7);
+    vch_put_u32(f.b + 44, count);
+    vch_put_u32(f.b + 48, width);
+    vch_put_u64(f.b + 52, table);
+    vch_put_u32(f.b + 60, vch_crc32c(0, f.b, 60));
+    return f;
+}
+
+static vch_rc open_records(const bytes_t *f, cf_kind_t kind, uint64_t *ret_byte)
+{
+    cfile_t c;
+    char name[VCH_PATH_MAX], path[VCH_PATH_MAX], folder[VCH_PATH_MAX];
+    assert_int_equal(cf_name(name, DATASET, kind, 7), VCH_OK);
+    assert_int_equal(vch_path(path, "l/%s", name), VCH_OK);
+    assert_int_equal(vch_path(folder, "l/%s/" DATASET, cf_folder(kind)), VCH_OK);
+    put_file(folder, path, f->b, f->n);
+    *ret_byte = UINT64_MAX;
+    vch_rc rc = cf_open(&c, &ledger, DATASET, kind, 7, ret_byte, &err);
+    if (rc == VCH_OK) cf_close(&c);
+    return rc;
+}
+
+static void records_end_where_the_header_says(void **state)
+{
+    (void)state;
+    uint64_t byte;
+    bytes_t f = header("VCHSALT1", 1, 4, 72);
+    f.n = 72;
+    vch_put_u32(f.b + 68, vch_crc32c(0, f.b + 64, 4));
+    assert_int_equal(open_records(&f, CF_SALTS, &byte), VCH_OK);
+    f = header("VCHSALT1", 1, 4, 71);
+    f.n = 72;
+    assert_int_equal(open_records(&f, CF_SALTS, &byte), VCH_ERR_CORRUPT);
+    assert_int_equal(byte, 52);
+    f = header("VCHKEYS1", 0, 0, CF_HEADER - 1);
+    f.n = CF_HEADER + 3;
+    assert_int_equal(open_records(&f, CF_KEYS, &byte), VCH_ERR_CORRUPT);
+    assert_int_equal(byte, 52);
+}
+
+/* width + 4, and table + 8 * count + 4, come out as the size of the file once
+ * they have wrapped around. */
+static void records_have_no_size_that_wraps(void **state)
+{
+    (void)state;
+    uint64_t byte;
+    bytes_t f = header("VCHSALT1", 1, UINT32_MAX, 67);
+    f.n = 67;
+    assert_int_equal(open_records(&f, CF_SALTS, &byte), VCH_ERR_CORRUPT);
+    assert_int_equal(byte, 48);
+    f = header("VCHCOMM1", 1, 0, 68);
+    f.n = 68;
+    assert_int_equal(open_records(&f, CF_COMMITMENTS, &byte), VCH_ERR_CORRUPT);
+    assert_int_equal(byte, 48);
+    f = header("VCHKEYS1", 16, 0, UINT64_MAX - 63);
+    f.n = CF_HEADER + 4;
+    assert_int_equal(open_records(&f, CF_KEYS, &byte), VCH_ERR_CORRUPT);
+    assert_int_equal(byte, f.n);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(records_end_where_the_header_says),
+        TEST(records_have_no_size_that_wraps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
