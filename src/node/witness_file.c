@@ -81,8 +81,9 @@ static size_t copy_at(vch_slice_t data, size_t at)
 static vch_rc read_group(vch_slice_t body, wt_note_fn fn, void *ctx, vch_err_t *err)
 {
     while (body.n) {
-        uint32_t n = body.n < 4 ? UINT32_MAX : vch_get_u32(body.p);
-        if (n > body.n - 4) return vch_fail(err, VCH_ERR_CORRUPT, "cosigned: a group's notes don't fill it");
+        uint32_t n = body.n < 4 ? 0 : vch_get_u32(body.p);
+        if (body.n < 4 || n > body.n - 4)
+            return vch_fail(err, VCH_ERR_CORRUPT, "cosigned: a group's notes don't fill it");
         VCH_TRY(fn(ctx, vch_slice(body.p + 4, n), err));
         body = vch_slice(body.p + 4 + n, body.n - 4 - n);
     }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "node/custody_int.h"
+#include "node/witness_int.h"
 #include "port/sim.h"
 
 static vch_sim_t *sim;
@@ -109,6 +110,66 @@ static void records_have_no_size_that_wraps(void **state)
     assert_int_equal(byte, f.n);
 }
 
+/* ---- what a witness remembers (witness_file.c) --------------------------------------- */
+
+static const uint8_t key[32] = {5};
+
+typedef struct {
+    unsigned notes;
+    size_t bytes;
+} seen_t;
+
+static vch_rc see(void *ctx, vch_slice_t note, vch_err_t *why)
+{
+    (void)why;
+    seen_t *s = ctx;
+    s->notes++;
+    s->bytes += note.n;
+    return VCH_OK;
+}
+
+/* Header, and one group in two copies with this body. */
+static size_t put_cosigned(uint8_t b[3 * WT_SECTOR], uint64_t first, const char *body, uint32_t n)
+{
+    memset(b, 0, (size_t)3 * WT_SECTOR);
+    memcpy(b, "VCHWIT1\n", 8);
+    vch_put_u64(b + 8, first);
+    memcpy(b + 16, key, 32);
+    vch_put_u32(b + 508, vch_crc32c(0, b, 508));
+    uint8_t *g = b + WT_SECTOR;
+    memcpy(g, "WGRP", 4);
+    vch_put_u64(g + 4, first);
+    vch_put_u32(g + 12, n);
+    memcpy(g + 20, body, n);
+    vch_put_u32(g + 16, vch_crc32c(vch_crc32c(0, g + 4, 12), g + 20, n));
+    memcpy(g + WT_SECTOR, g, WT_SECTOR);
+    return (size_t)3 * WT_SECTOR;
+}
+
+static vch_rc open_cosigned(wt_file_t *f, seen_t *s)
+{
+    uint64_t cut, mended;
+    *s = (seen_t){0};
+    return wt_file_open(f, port, "w/cosigned", true, key, see, s, &cut, &mended, &err);
+}
+
+static void notes_fill_their_group(void **state)
+{
+    (void)state;
+    uint8_t b[3 * WT_SECTOR];
+    wt_file_t f;
+    seen_t s;
+    put_file("w", "w/cosigned", b, put_cosigned(b, 1, "\0\0\0\2ab", 6));
+    assert_int_equal(open_cosigned(&f, &s), VCH_OK);
+    assert_true(s.notes == 1 && s.bytes == 2);
+    wt_file_close(&f);
+    for (uint32_t n = 1; n < 6; n++) { /* a note, or its length, ends early */
+        put_file("w", "w/cosigned", b, put_cosigned(b, 1, "\0\0\0\2ab", n));
+        assert_int_equal(open_cosigned(&f, &s), VCH_ERR_CORRUPT);
+        assert_int_equal(s.notes, 0);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -116,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(records_end_where_the_header_says),
         TEST(records_have_no_size_that_wraps),
+        TEST(notes_fill_their_group),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
