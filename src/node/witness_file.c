@@ -25,6 +25,7 @@ static vch_rc put_header(vch_buf_t *b, uint64_t first, const uint8_t key[32])
 
 static bool header_good(const uint8_t *p)
 {
+    if (vch_get_u64(p + 8) >> 63) return false; /* no witness counts that far, and sums with it would wrap around */
     return memcmp(p, HEADER_MAGIC, 8) == 0 && vch_get_u32(p + WT_SECTOR - 4) == vch_crc32c(0, p, WT_SECTOR - 4);
 }
 
@@ -68,14 +69,16 @@ static vch_rc put_group(vch_buf_t *b, uint64_t number, const vch_slice_t *notes,
 
 /* ---- reading ------------------------------------------------------------------- */
 
-/* Bytes of the whole copy that begins at `at`, 0 when none does. */
+/* Bytes up to the boundary behind the whole copy that begins at `at`, 0 when
+ * none does.  The file may end before that boundary: what is written next
+ * belongs behind it all the same, for nothing is looked for elsewhere. */
 static size_t copy_at(vch_slice_t data, size_t at)
 {
     if (data.n - at < GROUP_HEAD || memcmp(data.p + at, "WGRP", 4) != 0) return 0;
     const uint8_t *p = data.p + at;
     uint32_t length = vch_get_u32(p + 12);
     if (length > data.n - at - GROUP_HEAD || vch_get_u32(p + 16) != group_sum(p, length)) return 0;
-    return (size_t)vch_min(padded(GROUP_HEAD + length), data.n - at);
+    return (size_t)padded(GROUP_HEAD + length);
 }
 
 static vch_rc read_group(vch_slice_t body, wt_note_fn fn, void *ctx, vch_err_t *err)

@@ -170,14 +170,49 @@ static void notes_fill_their_group(void **state)
     }
 }
 
+/* The file ends inside the zeros behind a group; the next one lies on a boundary
+ * all the same, or nobody would find it. */
+static void group_behind_a_short_end_is_found(void **state)
+{
+    (void)state;
+    uint8_t b[3 * WT_SECTOR];
+    wt_file_t f;
+    seen_t s;
+    const vch_slice_t note = vch_str("more");
+    size_t n = put_cosigned(b, 1, "\0\0\0\2ab", 6);
+    put_file("w", "w/cosigned", b, n - 400);
+    assert_int_equal(open_cosigned(&f, &s), VCH_OK);
+    assert_int_equal(s.notes, 1);
+    assert_int_equal(wt_file_append(&f, &note, 1, &err), VCH_OK);
+    wt_file_close(&f);
+    assert_int_equal(open_cosigned(&f, &s), VCH_OK);
+    assert_true(s.notes == 2 && s.bytes == 6);
+    wt_file_close(&f);
+}
+
+/* After two groups the numbers would begin anew, below the header's. */
+static void groups_have_no_number_that_wraps(void **state)
+{
+    (void)state;
+    uint8_t b[3 * WT_SECTOR];
+    wt_file_t f;
+    seen_t s;
+    (void)put_cosigned(b, UINT64_MAX >> 1, "", 0);
+    put_file("w", "w/cosigned", b, WT_SECTOR);
+    assert_int_equal(open_cosigned(&f, &s), VCH_OK);
+    wt_file_close(&f);
+    (void)put_cosigned(b, (UINT64_MAX >> 1) + 1, "", 0);
+    put_file("w", "w/cosigned", b, WT_SECTOR);
+    assert_int_equal(open_cosigned(&f, &s), VCH_ERR_CORRUPT);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(records_end_where_the_header_says),
-        TEST(records_have_no_size_that_wraps),
-        TEST(notes_fill_their_group),
+        TEST(records_end_where_the_header_says), TEST(records_have_no_size_that_wraps),  TEST(notes_fill_their_group),
+        TEST(group_behind_a_short_end_is_found), TEST(groups_have_no_number_that_wraps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
