@@ -7,7 +7,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "crypto/sha256.h"
 #include "node/custody_int.h"
+#include "node/node_int.h"
+#include "node/service.h"
 #include "node/witness_int.h"
 #include "port/sim.h"
 
@@ -206,13 +209,63 @@ static void groups_have_no_number_that_wraps(void **state)
     assert_int_equal(open_cosigned(&f, &s), VCH_ERR_CORRUPT);
 }
 
+/* ---- tokens (tokens.c) ------------------------------------------------------------------ */
+
+#define HASH_16 "0123456789abcdef"
+#define HASH HASH_16 HASH_16 HASH_16 HASH_16
+
+static vch_rc check_tokens(const vch_buf_t *lines)
+{
+    vch_buf_t b;
+    vch_hash_t hash;
+    char hex[65];
+    vch_buf_init(&b, 256u << 10);
+    assert_int_equal(vch_buf_printf(&b, "vouchsafe tokens 1\n"), VCH_OK);
+    assert_int_equal(vch_buf_put(&b, lines->p, lines->n), VCH_OK);
+    vch_sha256(&hash, b.p, b.n);
+    vch_hex(hex, hash.b, 32);
+    assert_int_equal(vch_buf_printf(&b, "end %s\n", hex), VCH_OK);
+    put_file("l", "l/tokens", b.p, b.n);
+    vch_buf_free(&b);
+    return nd_tokens_check(port, "l", &err);
+}
+
+static void tokens_hash_is_in_small_letters(void **state)
+{
+    (void)state;
+    vch_buf_t b;
+    vch_buf_init(&b, 1024);
+    assert_int_equal(vch_buf_printf(&b, "robot-7 read 1 2 " HASH "\n"), VCH_OK);
+    assert_int_equal(check_tokens(&b), VCH_OK);
+    b.p[b.n - 2] = 'F';
+    assert_int_equal(check_tokens(&b), VCH_ERR_CORRUPT);
+    vch_buf_free(&b);
+}
+
+static void tokens_are_at_most_a_thousand(void **state)
+{
+    (void)state;
+    vch_buf_t b;
+    vch_buf_init(&b, 256u << 10);
+    for (unsigned i = 0; i < 1000; i++) assert_int_equal(vch_buf_printf(&b, "robot-%u read 1 2 " HASH "\n", i), VCH_OK);
+    assert_int_equal(check_tokens(&b), VCH_OK);
+    assert_int_equal(vch_buf_printf(&b, "robot-1000 read 1 2 " HASH "\n"), VCH_OK);
+    assert_int_equal(check_tokens(&b), VCH_ERR_CORRUPT);
+    vch_buf_free(&b);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(records_end_where_the_header_says), TEST(records_have_no_size_that_wraps),  TEST(notes_fill_their_group),
-        TEST(group_behind_a_short_end_is_found), TEST(groups_have_no_number_that_wraps),
+        TEST(records_end_where_the_header_says),
+        TEST(records_have_no_size_that_wraps),
+        TEST(notes_fill_their_group),
+        TEST(group_behind_a_short_end_is_found),
+        TEST(groups_have_no_number_that_wraps),
+        TEST(tokens_hash_is_in_small_letters),
+        TEST(tokens_are_at_most_a_thousand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
