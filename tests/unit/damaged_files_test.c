@@ -9,6 +9,7 @@
 
 #include "crypto/sha256.h"
 #include "node/custody_int.h"
+#include "node/decide.h"
 #include "node/node_int.h"
 #include "node/service.h"
 #include "node/witness_int.h"
@@ -254,6 +255,66 @@ static void tokens_are_at_most_a_thousand(void **state)
     vch_buf_free(&b);
 }
 
+/* ---- decisions (decide_read.c) ------------------------------------------------------------ */
+
+static vch_rc load_one(vch_buf_t *file)
+{
+    static const vch_id_t nobody;
+    uint8_t sum[4];
+    char path[VCH_PATH_MAX];
+    vch_slice_t leaf;
+    vch_arena_t arena;
+    vch_arena_init(&arena, 4096);
+    vch_put_u32(sum, vch_crc32c(0, file->p, file->n));
+    assert_int_equal(vch_buf_put(file, sum, sizeof sum), VCH_OK);
+    assert_int_equal(dcb_path(&ledger, path, &nobody, 0), VCH_OK);
+    char folder[VCH_PATH_MAX];
+    assert_int_equal(vch_path(folder, "%.*s", (int)(strrchr(path, '/') - path), path), VCH_OK);
+    put_file(folder, path, file->p, file->n);
+    vch_rc rc = vch_decisions_load(&ledger, &nobody, 0, 1, &arena, &leaf, &err);
+    vch_arena_free(&arena);
+    return rc;
+}
+
+static void put_sized(vch_buf_t *b, vch_slice_t s)
+{
+    uint8_t length[4];
+    vch_put_u32(length, (uint32_t)s.n);
+    assert_int_equal(vch_buf_put(b, length, sizeof length), VCH_OK);
+    assert_int_equal(vch_buf_put(b, s.p, s.n), VCH_OK);
+}
+
+/* One decision whose input is "{}". */
+static void put_batch(vch_buf_t *b)
+{
+    uint8_t head[DCB_HEAD] = {0};
+    vch_decision_t d = {.output = vch_str("approve")};
+    vch_buf_t leaf;
+    vch_buf_init(&leaf, 1024);
+    dcb_commit_input(&d.input, d.salt, vch_str("{}"));
+    assert_int_equal(vch_decision_put(&leaf, &d), VCH_OK);
+    memcpy(head, DCB_MAGIC, 8);
+    vch_put_u32(head + 48, 1);
+    vch_buf_init(b, 4096);
+    assert_int_equal(vch_buf_put(b, head, sizeof head), VCH_OK);
+    put_sized(b, vch_buf_slice(&leaf));
+    put_sized(b, vch_str("{}"));
+    vch_buf_free(&leaf);
+}
+
+static void decisions_fill_their_file(void **state)
+{
+    (void)state;
+    vch_buf_t b;
+    put_batch(&b);
+    assert_int_equal(load_one(&b), VCH_OK);
+    vch_buf_free(&b);
+    put_batch(&b);
+    put_sized(&b, vch_str("more"));
+    assert_int_equal(load_one(&b), VCH_ERR_CORRUPT);
+    vch_buf_free(&b);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -266,6 +327,7 @@ int main(void)
         TEST(groups_have_no_number_that_wraps),
         TEST(tokens_hash_is_in_small_letters),
         TEST(tokens_are_at_most_a_thousand),
+        TEST(decisions_fill_their_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
