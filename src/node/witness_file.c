@@ -102,7 +102,7 @@ static vch_rc lost(size_t at, uint64_t number, vch_err_t *err)
 }
 
 typedef struct {
-    uint64_t copies; /* seen of the newest group */
+    uint64_t copies; /* seen of the newest group: 1 or 2, 0 before the first */
     size_t end;      /* behind the newest good copy */
 } scan_t;
 
@@ -124,7 +124,7 @@ static vch_rc scan(wt_file_t *f, vch_slice_t data, wt_note_fn fn, void *ctx, sca
             VCH_TRY(read_group(vch_slice(data.p + at + GROUP_HEAD, vch_get_u32(data.p + at + 12)), fn, ctx, err));
             f->number++;
             s->copies = 0;
-        } else if (number + 1 != f->number) {
+        } else if (number + 1 != f->number || s->copies != 1) {
             return vch_fail(err, VCH_ERR_CORRUPT, "cosigned, byte %zu: group %llu stands there again", at,
                             (unsigned long long)number);
         }

@@ -210,6 +210,26 @@ static void groups_have_no_number_that_wraps(void **state)
     assert_int_equal(open_cosigned(&f, &s), VCH_ERR_CORRUPT);
 }
 
+/* Neither a third copy nor a group before the first is of this witness's making. */
+static void groups_stand_there_twice(void **state)
+{
+    (void)state;
+    uint8_t b[4 * WT_SECTOR];
+    wt_file_t f;
+    seen_t s;
+    size_t n = put_cosigned(b, 2, "\0\0\0\2ab", 6);
+    memcpy(b + n, b + n - WT_SECTOR, WT_SECTOR);
+    put_file("w", "w/cosigned", b, n);
+    assert_int_equal(open_cosigned(&f, &s), VCH_OK);
+    wt_file_close(&f);
+    put_file("w", "w/cosigned", b, sizeof b);
+    assert_int_equal(open_cosigned(&f, &s), VCH_ERR_CORRUPT);
+    vch_put_u64(b + 8, 3);
+    vch_put_u32(b + 508, vch_crc32c(0, b, 508));
+    put_file("w", "w/cosigned", b, n);
+    assert_int_equal(open_cosigned(&f, &s), VCH_ERR_CORRUPT);
+}
+
 /* ---- tokens (tokens.c) ------------------------------------------------------------------ */
 
 #define HASH_16 "0123456789abcdef"
@@ -325,6 +345,7 @@ int main(void)
         TEST(notes_fill_their_group),
         TEST(group_behind_a_short_end_is_found),
         TEST(groups_have_no_number_that_wraps),
+        TEST(groups_stand_there_twice),
         TEST(tokens_hash_is_in_small_letters),
         TEST(tokens_are_at_most_a_thousand),
         TEST(decisions_fill_their_file),
