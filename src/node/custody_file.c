@@ -210,13 +210,17 @@ static vch_rc read_header(cfile_t *f, uint64_t *ret_byte, vch_err_t *err)
     return VCH_OK;
 }
 
+/* The header's sizes are bounded first: none of the sums below wraps around. */
 static vch_rc check_size(cfile_t *f, uint64_t *ret_byte, vch_err_t *err)
 {
-    uint64_t want;
-    if (kinds[f->kind].fixed)
-        want = CF_HEADER + (uint64_t)f->count * (f->width + 4);
-    else
-        want = f->table + (uint64_t)f->count * 8 + 4;
+    bool fixed = kinds[f->kind].fixed;
+    uint64_t end = CF_HEADER + (uint64_t)f->count * ((uint64_t)f->width + 4);
+    if (fixed && f->count && (f->width == 0 || f->width > CF_RECORD_MAX - 8))
+        return damaged(f, 48, ret_byte, err, "no record has this width");
+    if (f->table < CF_HEADER || (fixed && f->table != end))
+        return damaged(f, 52, ret_byte, err, "the records don't end where the header says");
+    if (f->table > f->size) return damaged(f, f->size, ret_byte, err, "the file ends early");
+    uint64_t want = fixed ? end : f->table + (uint64_t)f->count * 8 + 4;
     if (f->size < want) return damaged(f, f->size, ret_byte, err, "the file ends early");
     if (f->size > want) return damaged(f, want, ret_byte, err, "there are bytes behind the file's end");
     return VCH_OK;

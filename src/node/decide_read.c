@@ -111,6 +111,10 @@ vch_rc vch_decisions_load(vch_ledger_t *l, const vch_id_t *deployment, uint64_t 
         if (rc == VCH_OK && !copy) rc = no_memory(err);
         if (rc == VCH_OK) ret_leaf[i] = vch_slice(copy, leaf.n);
     }
+    if (rc == VCH_OK && d.body.n) {
+        byte = (uint64_t)(d.body.p - file.p);
+        rc = VCH_ERR_CORRUPT;
+    }
     if (rc == VCH_OK) rc = check_sum(vch_buf_slice(&file), &byte);
     if (rc == VCH_ERR_CORRUPT)
         vch_fail(err, rc, "the file of the decisions from %llu on is damaged at byte %llu", (unsigned long long)first,

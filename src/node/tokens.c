@@ -71,6 +71,7 @@ static vch_slice_t take_word(vch_slice_t *rest)
 
 static bool token_get(token_t *t, vch_slice_t line)
 {
+    char hex[65];
     vch_slice_t rest = line;
     t->line = line;
     t->name = take_word(&rest);
@@ -78,7 +79,9 @@ static bool token_get(token_t *t, vch_slice_t line)
     if (vch_decimal_get(&t->made, take_word(&rest)) != VCH_OK) return false;
     if (vch_decimal_get(&t->ends, take_word(&rest)) != VCH_OK) return false;
     vch_slice_t hash = take_word(&rest);
-    return vch_unhex(t->hash.b, 32, (const char *)hash.p, hash.n) && rest.n == 0;
+    if (rest.n || !vch_unhex(t->hash.b, 32, (const char *)hash.p, hash.n)) return false;
+    vch_hex(hex, t->hash.b, 32);
+    return memcmp(hash.p, hex, 64) == 0; /* in small letters, as it is written */
 }
 
 typedef vch_rc (*token_fn)(void *ctx, const token_t *);
@@ -109,8 +112,9 @@ static vch_rc each(vch_slice_t text, token_fn fn, void *ctx, vch_err_t *err)
     put_end(end, text);
     if (memcmp(text.p + text.n, end, END_LEN) != 0) return damaged(err, "it is not what was written");
     text = vch_slice(text.p + HEAD_LEN, text.n - HEAD_LEN);
-    while (text.n) {
+    for (unsigned seen = 0; text.n; seen++) {
         token_t t;
+        if (seen == TOKENS_MAX) return damaged(err, "there are more than it may hold");
         const uint8_t *newline = memchr(text.p, '\n', text.n);
         size_t n = newline ? (size_t)(newline - text.p) + 1 : text.n;
         if (!newline || !token_get(&t, vch_slice(text.p, n))) return damaged(err, "a line is malformed");

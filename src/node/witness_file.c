@@ -25,6 +25,7 @@ static vch_rc put_header(vch_buf_t *b, uint64_t first, const uint8_t key[32])
 
 static bool header_good(const uint8_t *p)
 {
+    if (vch_get_u64(p + 8) >> 63) return false; /* no witness counts that far, and sums with it would wrap around */
     return memcmp(p, HEADER_MAGIC, 8) == 0 && vch_get_u32(p + WT_SECTOR - 4) == vch_crc32c(0, p, WT_SECTOR - 4);
 }
 
@@ -68,21 +69,24 @@ static vch_rc put_group(vch_buf_t *b, uint64_t number, const vch_slice_t *notes,
 
 /* ---- reading ------------------------------------------------------------------- */
 
-/* Bytes of the whole copy that begins at `at`, 0 when none does. */
+/* Bytes up to the boundary behind the whole copy that begins at `at`, 0 when
+ * none does.  The file may end before that boundary: what is written next
+ * belongs behind it all the same, for nothing is looked for elsewhere. */
 static size_t copy_at(vch_slice_t data, size_t at)
 {
     if (data.n - at < GROUP_HEAD || memcmp(data.p + at, "WGRP", 4) != 0) return 0;
     const uint8_t *p = data.p + at;
     uint32_t length = vch_get_u32(p + 12);
     if (length > data.n - at - GROUP_HEAD || vch_get_u32(p + 16) != group_sum(p, length)) return 0;
-    return (size_t)vch_min(padded(GROUP_HEAD + length), data.n - at);
+    return (size_t)padded(GROUP_HEAD + length);
 }
 
 static vch_rc read_group(vch_slice_t body, wt_note_fn fn, void *ctx, vch_err_t *err)
 {
     while (body.n) {
-        uint32_t n = body.n < 4 ? UINT32_MAX : vch_get_u32(body.p);
-        if (n > body.n - 4) return vch_fail(err, VCH_ERR_CORRUPT, "cosigned: a group's notes don't fill it");
+        uint32_t n = body.n < 4 ? 0 : vch_get_u32(body.p);
+        if (body.n < 4 || n > body.n - 4)
+            return vch_fail(err, VCH_ERR_CORRUPT, "cosigned: a group's notes don't fill it");
         VCH_TRY(fn(ctx, vch_slice(body.p + 4, n), err));
         body = vch_slice(body.p + 4 + n, body.n - 4 - n);
     }
@@ -98,7 +102,7 @@ static vch_rc lost(size_t at, uint64_t number, vch_err_t *err)
 }
 
 typedef struct {
-    uint64_t copies; /* seen of the newest group */
+    uint64_t copies; /* seen of the newest group: 1 or 2, 0 before the first */
     size_t end;      /* behind the newest good copy */
 } scan_t;
 
@@ -120,7 +124,7 @@ static vch_rc scan(wt_file_t *f, vch_slice_t data, wt_note_fn fn, void *ctx, sca
             VCH_TRY(read_group(vch_slice(data.p + at + GROUP_HEAD, vch_get_u32(data.p + at + 12)), fn, ctx, err));
             f->number++;
             s->copies = 0;
-        } else if (number + 1 != f->number) {
+        } else if (number + 1 != f->number || s->copies != 1) {
             return vch_fail(err, VCH_ERR_CORRUPT, "cosigned, byte %zu: group %llu stands there again", at,
                             (unsigned long long)number);
         }
