@@ -16,7 +16,7 @@ _vouch() {
         return
     fi
     case "$noun $verb" in
-    ' ') words='init status check doctor serve verify id party wallet vault dataset terms consent access run model deployment decision bundle log state token config backup witness completion help version ' ;;
+    ' ') words='init status check doctor serve verify id party wallet vault dataset terms consent erasure access run model deployment decision bundle log state token config backup witness completion help version ' ;;
     'id ') words='new list show ' ;;
     'party ') words='add list show rotate revoke ' ;;
     'wallet ') words='new list show keys ' ;;
@@ -24,6 +24,7 @@ _vouch() {
     'dataset ') words='create add list show versions check diff ' ;;
     'terms ') words='add list show ' ;;
     'consent ') words='give record withdraw list show ' ;;
+    'erasure ') words='request status ' ;;
     'access ') words='request list show fetch ' ;;
     'run ') words='exec list show ' ;;
     'model ') words='add list show affected remedy ' ;;
@@ -52,6 +53,7 @@ _vouch() {
     'dataset add') words=' --owners' ;;
     'consent give') words=' --terms --until --wallet --persons --range --all --subject --owner --wallet-passphrase-file' ;;
     'consent withdraw') words=' --terms --wallet --persons --range --all --subject --owner --wallet-passphrase-file' ;;
+    'erasure request') words=' --wallet --persons --range --all --subject --owner --wallet-passphrase-file' ;;
     'access request') words=' --purpose --processing --group --fetch' ;;
     'access fetch') words=' --output' ;;
     'run exec') words=' --grant --name --seed --holdout --work' ;;

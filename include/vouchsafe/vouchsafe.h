@@ -165,6 +165,17 @@ VCH_API VCH_MUST_USE vch_rc vch_vault_up(vch_ledger_t *, const vch_signer_t *reg
 /* {"mode", "trustees": [{"name", "here", "why"}], "threshold", "storage": […], "data", "trust"}. */
 VCH_API VCH_MUST_USE vch_rc vch_vault_status(vch_ledger_t *, vch_text_t *ret_json, vch_err_t *);
 
+/* Erase subjects for good: everything they said is withdrawn, their numbers are
+ * never used again, custodian and trustees forget what opened their rows.
+ * wallet NULL: on the custodian's word, and owners is not looked at.  Asking
+ * where rows lie in the clear is ERR_UNSUPPORTED. */
+VCH_API VCH_MUST_USE vch_rc vch_erasure_request(vch_ledger_t *, const vch_signer_t *, const vch_wallet_t *,
+                                                const char *dataset, const uint32_t *subjects, const uint32_t *owners,
+                                                size_t n, vch_receipt_t *ret, vch_err_t *);
+/* [{"subject", "erase", "extents": [{"extent", "destroyed by", "of",
+ * "provisional at"}], "state": pending, provisional or complete, "grade"}, …]. */
+VCH_API VCH_MUST_USE vch_rc vch_erasure_status(vch_ledger_t *, const char *dataset, vch_text_t *ret_json, vch_err_t *);
+
 /* ---- datasets: the custodian's side --------------------------------------------------- */
 
 typedef struct {

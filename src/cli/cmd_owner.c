@@ -347,6 +347,43 @@ vch_rc cli_consent_withdraw(cli_t *cli)
     return say_with_wallet(cli, &say);
 }
 
+/* ---- erasure -------------------------------------------------------------------------------- */
+
+static vch_rc erase_them(cli_t *cli, const vch_wallet_t *w, const speakers_t *s)
+{
+    vch_receipt_t receipt;
+    cli_json_t j;
+    VCH_TRY(vch_erasure_request(cli->l, cli->signer, w, cli->arg[0], s->subject, s->owner, s->n, &receipt, &cli->err));
+    cj_begin(&j);
+    cj_open(&j, NULL, '{');
+    cj_text(&j, "said", "erasure");
+    cj_number(&j, "owners", s->n);
+    cj_text(&j, "signed by", !w ? "the custodian" : vch_wallet_simulated(w) ? "SIMULATED owners" : "the owner");
+    cj_receipt(&j, &receipt);
+    cj_close(&j, '}');
+    return cj_show(cli, &j);
+}
+
+vch_rc cli_erasure_request(cli_t *cli)
+{
+    const char *wallet = cli_get(cli, "wallet");
+    vch_wallet_t *w = NULL;
+    speakers_t s = {.n = 0};
+    VCH_TRY(speakers_get(cli, cli->arg[0], &s));
+    vch_rc rc = wallet ? wallet_open(cli, wallet, &w) : VCH_OK;
+    if (rc == VCH_OK) rc = erase_them(cli, w, &s);
+    vch_wallet_free(w);
+    speakers_free(&s);
+    return rc;
+}
+
+vch_rc cli_erasure_status(cli_t *cli)
+{
+    vch_text_t text;
+    VCH_TRY(vch_erasure_status(cli->l, cli->arg[0], &text, &cli->err));
+    return cli_show_text(cli, &text);
+}
+
 vch_rc cli_consent_record(cli_t *cli)
 {
     uint64_t count = 0;

@@ -36,6 +36,8 @@ typedef enum {
     VCH_KIND_CONSENT = 31,
     VCH_KIND_WITHDRAW = 32,
     VCH_KIND_ACCESS = 40,
+    VCH_KIND_ERASE = 42,
+    VCH_KIND_KEY_DESTROYED = 43,
     VCH_KIND_RUN = 50,
     VCH_KIND_RUN_END = 51,
     VCH_KIND_MODEL = 52,
@@ -195,6 +197,10 @@ enum {
     VCH_F_ACCESS_PROCESSING = 2,
     VCH_F_ACCESS_GROUPS = 3,
     VCH_F_ACCESS_RECIPIENT_KEY = 4,
+    /* key-destroyed; an erase statement shares consent's fields */
+    VCH_F_DESTROYED_ERASE = 0,
+    VCH_F_DESTROYED_EXTENTS = 1,
+    VCH_F_DESTROYED_GRADE = 2,
     /* run, run-end */
     VCH_F_RUN_GRANTS = 0,
     VCH_F_RUN_SET_ROOT = 1,
@@ -237,6 +243,7 @@ enum {
 
 enum { VCH_HOW_OWNER = 0, VCH_HOW_RECORDED = 1, VCH_HOW_DELEGATE = 2 };
 enum { VCH_KEY_ADD = 0, VCH_KEY_REVOKE = 1 };
+enum { VCH_GRADE_A = 0, VCH_GRADE_B = 1 }; /* of key-destroyed: a token's key, files */
 enum { VCH_EFFECT_PERMIT = 0, VCH_EFFECT_FORBID = 1 };
 enum { VCH_RUN_COMPLETED = 0, VCH_RUN_FAILED = 1 };
 

@@ -40,6 +40,7 @@
 static const char *const how_labels[] = {"owner", "recorded", "delegate"};
 static const char *const key_labels[] = {"add", "revoke"};
 static const char *const reason_labels[] = {"routine", "compromised", "lost", "left"};
+static const char *const grade_labels[] = {"A", "B"};
 static const char *const effect_labels[] = {"permit", "forbid"};
 static const char *const status_labels[] = {"completed", "failed"};
 static const char *const end_labels[] = {"retired", "replaced", "withdrawn-consent", "incident"};
@@ -207,6 +208,13 @@ static const vch_field_t withdraw[] = {
     OWNER_MADE,
 };
 
+static const vch_field_t erase[] = {HASH(0, "dataset"), U(1, "subject", 0, U32_MAX), OWNER_MADE};
+static const vch_field_t key_destroyed[] = {
+    HASH(0, "erase"),
+    LIST(1, "extents", 1, 1024, e_id),
+    CHOICE(2, "grade", grade_labels),
+};
+
 static const vch_field_t access[] = {
     HASH(0, "version"),
     TEXT(1, "purpose", 1, IRI_MAX),
@@ -275,6 +283,9 @@ static const vch_schema_t table[] = {
     {VCH_KIND_WITHDRAW, "withdraw", withdraw, COUNT(withdraw), 0,
      "any party carries what the subject's key signed; the custodian records", .owner_signed = true},
     {VCH_KIND_ACCESS, "access", access, COUNT(access), VCH_ROLE_USER, "a user", .single = true},
+    {VCH_KIND_ERASE, "erase", erase, COUNT(erase), 0,
+     "any party carries what the subject's key signed; the custodian for a subject", .owner_signed = true},
+    KIND(VCH_KIND_KEY_DESTROYED, "key-destroyed", key_destroyed, VCH_ROLE_TRUSTEE, "a trustee of every extent named"),
     KIND(VCH_KIND_RUN, "run", run, VCH_ROLE_USER, "the user who holds every grant named"),
     KIND(VCH_KIND_RUN_END, "run-end", run_end, VCH_ROLE_USER, "the run's user"),
     KIND(VCH_KIND_MODEL, "model", model, VCH_ROLE_USER, "the run's user; any user for an unproven import"),

@@ -220,6 +220,36 @@ vch_rc vch_dataset_get(vch_dataset_value_t *ret, vch_slice_t bytes)
     return VCH_OK;
 }
 
+vch_rc vch_erasure_put(vch_buf_t *b, const vch_erasure_value_t *v)
+{
+    VCH_TRY(vch_cbor_array(b, 2));
+    VCH_TRY(put32(b, v->erase.b));
+    return vch_cbor_uint(b, v->extents);
+}
+
+vch_rc vch_erasure_get(vch_erasure_value_t *ret, vch_slice_t bytes)
+{
+    vch_erasure_value_t v;
+    vch_cbor_t c = vch_cbor_over(bytes);
+    VCH_TRY(get_array_of(&c, 2));
+    VCH_TRY(vch_cbor_get_fixed(&c, v.erase.b, 32));
+    VCH_TRY(get_u32(&c, &v.extents));
+    VCH_TRY(finish(&c));
+    *ret = v;
+    return VCH_OK;
+}
+
+vch_state_key_t vch_destroyed_key(const vch_id_t *erase, const vch_hash_t *extent, const vch_keyid_t *trustee)
+{
+    uint8_t joined[96];
+    vch_hash_t hash;
+    memcpy(joined, erase->b, 32);
+    memcpy(joined + 32, extent->b, 32);
+    memcpy(joined + 64, trustee->b, 32);
+    vch_sha256(&hash, joined, sizeof joined);
+    return vch_key_id('Z', hash.b);
+}
+
 vch_rc vch_version_put(vch_buf_t *b, const vch_version_value_t *v)
 {
     VCH_TRY(vch_cbor_array(b, 6));

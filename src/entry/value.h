@@ -25,6 +25,9 @@
  *   "x" ‖ transform id               transform statement's fields, as they are
  *   "w" ‖ dataset id ‖ u32 number    who holds an extent in the vault: that map of its version statement, as it is
  *
+ *   "z" ‖ dataset id ‖ u32 subject   erasure: the subject is erased
+ *   "Z" ‖ SHA-256(erase id ‖ extent id ‖ key id)   raw 1: the grade (0 A, 1 B) in which that trustee destroyed
+ *
  * Numbers in keys are big-endian.  Each put is the inverse of its get; get
  * refuses anything that put cannot make.  Pure, no allocation. */
 #ifndef VCH_VALUE_H
@@ -116,6 +119,17 @@ typedef struct {
 VCH_MUST_USE vch_rc vch_range_put(vch_buf_t *, const vch_range_value_t *);
 VCH_MUST_USE vch_rc vch_range_get(vch_range_value_t *, vch_slice_t);
 void vch_subject_leaf(vch_hash_t *ret, uint32_t subject, const vch_keyid_t *);
+
+/* A subject that was erased: by which statement, and how many extents the
+ * dataset had then; in later ones it can't occur. */
+typedef struct {
+    vch_id_t erase;
+    uint32_t extents;
+} vch_erasure_value_t;
+VCH_MUST_USE vch_rc vch_erasure_put(vch_buf_t *, const vch_erasure_value_t *);
+VCH_MUST_USE vch_rc vch_erasure_get(vch_erasure_value_t *, vch_slice_t);
+/* Where a trustee's word that it destroyed is kept. */
+vch_state_key_t vch_destroyed_key(const vch_id_t *erase, const vch_hash_t *extent, const vch_keyid_t *trustee);
 
 /* ---- the consent column ---- */
 

@@ -135,6 +135,7 @@ static vch_rc load_keys_of(ingest_t *in, uint32_t extent)
         uint8_t digest[16];
         if (!dataset_live(&in->ds, extent, row)) continue;
         VCH_TRY(vch_rows_name(r, row, &name, in->err));
+        if (name_erased(name)) continue;
         table_digest(digest, name);
         if (table_put(&in->keys, digest, place_put(extent, row)) != VCH_OK) return no_memory(in);
     }

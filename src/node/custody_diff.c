@@ -101,7 +101,9 @@ static vch_rc row_name(diff_t *d, uint32_t extent, uint32_t row, vch_slice_t *re
 {
     vch_rows_t *r;
     VCH_TRY(readers_at(&d->readers, extent, &r, d->err));
-    return vch_rows_name(r, row, ret, d->err);
+    VCH_TRY(vch_rows_name(r, row, ret, d->err));
+    if (name_erased(*ret)) *ret = vch_str("(erased)");
+    return VCH_OK;
 }
 
 /* Rows of A that `skip` doesn't have at the same place. */

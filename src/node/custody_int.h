@@ -198,7 +198,9 @@ VCH_MUST_USE vch_rc readers_open(readers_t *ret, vch_ledger_t *, dataset_t *, vc
 VCH_MUST_USE vch_rc readers_at(readers_t *, uint32_t extent, vch_rows_t **ret, vch_err_t *);
 void readers_close(readers_t *);
 
-/* Every person of a dataset, in order of subject number. */
+/* What is left of a name that was erased: as many zeros. */
+static inline bool name_erased(vch_slice_t name) { return name.n && name.p[0] == 0; }
+/* Every person of a dataset that wasn't erased, in order of subject number. */
 typedef vch_rc (*person_fn)(void *ctx, uint32_t subject, vch_slice_t person, const vch_keyid_t *, vch_err_t *);
 VCH_MUST_USE vch_rc persons_each(vch_ledger_t *, const dataset_t *, person_fn, void *ctx, vch_err_t *);
 /* Person's digest -> subject number. */

@@ -399,6 +399,7 @@ static vch_rc range_persons(cfile_t *f, person_fn fn, void *ctx, vch_err_t *err)
         if (record.n < 33)
             return vch_fail(err, VCH_ERR_CORRUPT, "%s: the record of subject %u is damaged", f->name, f->number + i);
         memcpy(key.b, record.p, 32);
+        if (name_erased(vch_slice(record.p + 32, record.n - 32))) continue;
         VCH_TRY(fn(ctx, f->number + i, vch_slice(record.p + 32, record.n - 32), &key, err));
     }
     return VCH_OK;

@@ -86,7 +86,7 @@ static vch_rc look(void *ctx, const vch_log_entry_t *e)
     vch_kind_t kind;
     vch_hash_t leaf;
     VCH_TRY(vch_leaf_kind(&kind, e->record.entry));
-    if (kind != VCH_KIND_CONSENT && kind != VCH_KIND_WITHDRAW) return VCH_OK;
+    if (kind != VCH_KIND_CONSENT && kind != VCH_KIND_WITHDRAW && kind != VCH_KIND_ERASE) return VCH_OK;
     for (uint32_t i = 0; i < e->record.count; i++) {
         bool erased = e->record.erased && e->record.erased[i];
         if (erased)

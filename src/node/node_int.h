@@ -245,6 +245,11 @@ void nd_remote_write(vch_ledger_t *, nd_request_t *r);
 vch_rc nd_remote_submit(vch_ledger_t *, const uint8_t *const *tx, const size_t *tx_n, size_t n, vch_receipt_t *ret,
                         vch_rc *ret_rc, vch_err_t *);
 
+/* ---- erasure (owner.c) ---- */
+/* wallet NULL: the custodian's own word, then owners is not looked at. */
+vch_rc nd_say_erase(vch_ledger_t *, const vch_signer_t *carrier, const vch_wallet_t *, const char *dataset,
+                    const uint32_t *subjects, const uint32_t *owners, size_t n, vch_receipt_t *ret, vch_err_t *);
+
 /* ---- objects (resolve.c) ---- */
 vch_rc nd_objects_refresh(vch_ledger_t *, vch_err_t *);
 void nd_objects_free(vch_ledger_t *);

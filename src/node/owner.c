@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Consents and withdrawals: signed by owners' wallets and carried by anybody,
- * or recorded from paper by the custodian. */
+/* Consents, withdrawals, erasures: signed by owners' wallets and carried by
+ * anybody, or recorded from paper by the custodian. */
 #include "codec/cbor.h"
 #include "node/custody_int.h"
 #include "node/node_int.h"
@@ -14,8 +14,8 @@
 
 /* What one subject says, or what is recorded for one. */
 typedef struct {
-    uint32_t subject, owner; /* owner: of the wallet */
-    bool give, has_terms, has_evidence;
+    uint32_t subject, owner;                   /* owner: of the wallet */
+    bool give, erase, has_terms, has_evidence; /* neither give nor erase: withdraw */
     vch_hash_t terms, evidence;
     uint32_t until;
 } saying_t;
@@ -154,9 +154,15 @@ static vch_rc put_fields(vch_buf_t *b, const speech_t *s, const saying_t *w, con
     return put_uint(b, VCH_F_CONSENT_SERIAL, a->standing.serial);
 }
 
+static vch_kind_t kind_of(const saying_t *w)
+{
+    if (w->erase) return VCH_KIND_ERASE;
+    return w->give ? VCH_KIND_CONSENT : VCH_KIND_WITHDRAW;
+}
+
 static vch_rc put_signed(speech_t *s, const saying_t *w, const authority_t *a)
 {
-    vch_kind_t kind = w->give ? VCH_KIND_CONSENT : VCH_KIND_WITHDRAW;
+    vch_kind_t kind = kind_of(w);
     vch_buf_t fields;
     vch_buf_init(&fields, 8192);
     vch_rc rc = named(s, put_fields(&fields, s, w, a));
@@ -229,7 +235,7 @@ static vch_rc fill_batch(speech_t *s, const saying_t *w, size_t n, size_t *ret)
 {
     clear_batch(s);
     for (*ret = 0; *ret < n && s->n < STATEMENTS_AT_ONCE; ++*ret) {
-        if (w[*ret].give != w[0].give) break;
+        if (kind_of(&w[*ret]) != kind_of(&w[0])) break;
         if (s->batch.n + s->n * STATEMENT_EXTRA > BYTES_AT_ONCE) break;
         VCH_TRY(say(s, &w[*ret]));
     }
@@ -240,7 +246,7 @@ static vch_rc fill_batch(speech_t *s, const saying_t *w, size_t n, size_t *ret)
  * again, once. */
 static vch_rc say_some(speech_t *s, const saying_t *w, size_t n, size_t *ret)
 {
-    vch_kind_t kind = w[0].give ? VCH_KIND_CONSENT : VCH_KIND_WITHDRAW;
+    vch_kind_t kind = kind_of(&w[0]);
     VCH_TRY(fill_batch(s, w, n, ret));
     vch_rc rc = write_batch(s, kind);
     if (rc != VCH_ERR_REPLAY) return rc;
@@ -306,7 +312,7 @@ typedef struct {
     size_t n;
     const char *terms;
     uint32_t until;
-    bool give;
+    bool give, erase;
 } own_t;
 
 static vch_rc subject_once(table_t *seen, uint32_t subject, vch_err_t *err)
@@ -325,7 +331,8 @@ static vch_rc own_sayings(vch_ledger_t *l, const own_t *o, saying_t *w, vch_err_
     vch_rc rc = VCH_OK;
     if (o->terms) VCH_TRY(find_named(l, 't', o->terms, &terms, err));
     for (size_t i = 0; rc == VCH_OK && i < o->n; i++) {
-        w[i] = (saying_t){.subject = o->subjects[i], .owner = o->owners[i], .give = o->give, .until = o->until};
+        w[i] = (saying_t){.subject = o->subjects[i], .give = o->give, .erase = o->erase, .until = o->until};
+        if (o->owners) w[i].owner = o->owners[i];
         w[i].has_terms = o->terms != NULL;
         memcpy(w[i].terms.b, terms.b, 32);
         rc = subject_once(&seen, o->subjects[i], err);
@@ -340,7 +347,7 @@ static vch_rc say_own(vch_ledger_t *l, const vch_signer_t *carrier, const char *
     vch_id_t id;
     speech_t *s = NULL;
     if (o->n == 0) return vch_fail(err, VCH_ERR_USAGE, "no subject is named");
-    if (!o->wallet) return vch_fail(err, VCH_ERR_USAGE, "owners' own statements need their wallet");
+    if (!o->wallet && !o->erase) return vch_fail(err, VCH_ERR_USAGE, "owners' own statements need their wallet");
     VCH_TRY(find_named(l, 'd', dataset, &id, err));
     saying_t *w = vch_alloc_array(o->n, sizeof *w);
     if (!w) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
@@ -362,7 +369,7 @@ vch_rc vch_consent_give(vch_ledger_t *l, const vch_signer_t *carrier, const vch_
                         const uint32_t *subjects, const uint32_t *owners, size_t n, const char *terms,
                         uint32_t until_day, vch_receipt_t *ret, vch_err_t *err)
 {
-    own_t o = {wallet, subjects, owners, n, terms, until_day, true};
+    own_t o = {wallet, subjects, owners, n, terms, until_day, true, false};
     if (!terms || !*terms) return vch_fail(err, VCH_ERR_USAGE, "a consent names its terms");
     return nd_told(say_own(l, carrier, dataset, &o, ret, err), err);
 }
@@ -371,8 +378,15 @@ vch_rc vch_consent_withdraw(vch_ledger_t *l, const vch_signer_t *carrier, const 
                             const char *dataset, const uint32_t *subjects, const uint32_t *owners, size_t n,
                             const char *terms, vch_receipt_t *ret, vch_err_t *err)
 {
-    own_t o = {wallet, subjects, owners, n, terms, 0, false};
+    own_t o = {wallet, subjects, owners, n, terms, 0, false, false};
     return nd_told(say_own(l, carrier, dataset, &o, ret, err), err);
+}
+
+vch_rc nd_say_erase(vch_ledger_t *l, const vch_signer_t *carrier, const vch_wallet_t *wallet, const char *dataset,
+                    const uint32_t *subjects, const uint32_t *owners, size_t n, vch_receipt_t *ret, vch_err_t *err)
+{
+    own_t o = {wallet, subjects, owners, n, NULL, 0, false, true};
+    return say_own(l, carrier, dataset, &o, ret, err);
 }
 
 /* ---- recorded from paper ------------------------------------------------------------------------- */

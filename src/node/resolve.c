@@ -46,7 +46,7 @@ static void map_add(nd_objects_t *o, const vch_id_t *id, uint64_t index, uint32_
 
 static bool is_listed(vch_kind_t kind)
 {
-    return kind != VCH_KIND_CONSENT && kind != VCH_KIND_WITHDRAW && kind != VCH_KIND_SUBJECTS;
+    return kind != VCH_KIND_CONSENT && kind != VCH_KIND_WITHDRAW && kind != VCH_KIND_ERASE && kind != VCH_KIND_SUBJECTS;
 }
 
 static vch_rc list_room(nd_objects_t *o, size_t n)

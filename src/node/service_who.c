@@ -332,7 +332,8 @@ static vch_rc about_entry(asked_t *q, uint64_t index, vch_arena_t *arena, bool *
     vch_kind_t kind;
     VCH_TRY(vch_log_read(q->l->log, index, arena, &e, q->err));
     VCH_TRY(vch_leaf_kind(&kind, e.record.entry));
-    *ret_personal = kind == VCH_KIND_CONSENT || kind == VCH_KIND_WITHDRAW || kind == VCH_KIND_SUBJECTS;
+    *ret_personal =
+        kind == VCH_KIND_CONSENT || kind == VCH_KIND_WITHDRAW || kind == VCH_KIND_ERASE || kind == VCH_KIND_SUBJECTS;
     if (!*ret_personal) return VCH_OK;
     if (kind == VCH_KIND_SUBJECTS) VCH_TRY(about_signer(q, &e));
     return about_statements(q, &e, kind == VCH_KIND_SUBJECTS);

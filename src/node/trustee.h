@@ -4,6 +4,7 @@
  *   dir/key.pem    its signing key, registered on the ledger with role trustee
  *   dir/seeds/     what it remembers (seeds.h)
  *   dir/dealt      ids of all extents that it ever took a deal for, 36 bytes each
+ *   dir/erased     how many erasures it has carried out, of how many extents: u64 ‖ u64 ‖ u32 crc32c
  *
  * It believes the ledger it is given and nothing else: its own replica, or the
  * embedded one.  It never sees a record, sealed or not.  Messages are those of
@@ -55,6 +56,10 @@ VCH_MUST_USE vch_rc vch_trustee_deal(vch_trustee_t *, vch_slice_t deal, vch_buf_
  *   none was forgotten, and not more is fetched than VCH_FETCHES_MAX says   ERR_DENIED, ERR_LIMIT */
 VCH_MUST_USE vch_rc vch_trustee_release(vch_trustee_t *, vch_slice_t request, vch_buf_t *ret_answer, vch_buf_t *ret_box,
                                         vch_err_t *);
+/* Forget what erased subjects had in extents held here, then say so on the
+ * ledger, once for each erasure.  Release does the first half by itself before
+ * it looks at a request. */
+VCH_MUST_USE vch_rc vch_trustee_erase(vch_trustee_t *, vch_err_t *);
 /* Forget deals for extents that never came onto the ledger.  Only for whoever
  * knows that no ingest is under way. */
 VCH_MUST_USE vch_rc vch_trustee_sweep(vch_trustee_t *, vch_err_t *);

@@ -36,11 +36,16 @@ struct vch_trustee {
     uint64_t prekeys;
     uint8_t prekey[VCH_SEAL_KEY];
     uint8_t *secret; /* 32 bytes of secret memory */
+    bool knows_erased;
+    uint64_t erased, erased_in; /* erasures carried out, in so many extents */
+    uint64_t looked_at;         /* applied leaves of the ledger when that was seen */
     permitted_t permitted;
     served_t *served;
     size_t served_n, served_cap;
 };
 
+/* Every erasure on the ledger carried out in the seeds (trustee_erase.c). */
+vch_rc tr_catch_up(vch_trustee_t *, vch_err_t *);
 /* Whose key this is, if it may speak now; between read_begin and _end.
  * ERR_KEY: unknown or revoked. */
 vch_rc tr_signer(vch_trustee_t *, const vch_cose_t *, vch_pubkey_t *ret, vch_id_t *ret_party, unsigned *ret_roles,

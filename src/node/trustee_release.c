@@ -248,6 +248,7 @@ static vch_rc release(vch_trustee_t *t, vch_slice_t request, vch_release_t *r, v
     vch_rc rc = vch_release_get(r, m.payload);
     if (rc != VCH_OK) return vch_fail(err, rc, "not a request for seeds");
     VCH_TRY(tr_network(t, &r->network, err));
+    VCH_TRY(tr_catch_up(t, err));
     VCH_TRY(vch_ledger_read_begin(t->l, err));
     rc = may(t, &m, r, err);
     vch_ledger_read_end(t->l);

@@ -91,7 +91,9 @@ static void peer_close(vch_peer_t *p)
     vch_free(e);
 }
 
-static const vch_peer_ops_t embedded_ops = {peer_prekey, peer_deal, peer_release, peer_sweep, peer_close};
+static vch_rc peer_erase(vch_peer_t *p, vch_err_t *err) { return vch_trustee_erase(inside(p), err); }
+
+static const vch_peer_ops_t embedded_ops = {peer_prekey, peer_deal, peer_release, peer_sweep, peer_erase, peer_close};
 
 vch_rc vch_peer_embedded(vch_peer_t **ret, vch_ledger_t *l, const char *dir, vch_keyid_t *ret_id, vch_err_t *err)
 {
@@ -135,17 +137,42 @@ static vch_rc register_key(vch_ledger_t *l, const vch_signer_t *registrar, const
     return vch_submit_json(l, registrar, "party", json, (size_t)n, &receipt, err);
 }
 
-/* A key that exists is used; a party that exists is not registered again. */
+/* Who was away meanwhile carries out what was erased. */
+static vch_rc catch_up(vch_ledger_t *l, vch_err_t *err)
+{
+    vch_vault_t *v;
+    if (!l->in->vault.embedded) return VCH_OK;
+    VCH_TRY(vch_vault_open(&v, l, err));
+    vch_rc rc = vch_vault_erase(v, err);
+    vch_vault_close(v);
+    return rc;
+}
+
+/* The ledger knows a party of this name. */
+static vch_rc named(vch_ledger_t *l, const char *name, bool *ret, vch_err_t *err)
+{
+    vch_id_t party;
+    VCH_TRY(vch_ledger_read_begin(l, err));
+    vch_rc rc = vch_resolve(l, 'p', name, &party, NULL);
+    vch_ledger_read_end(l);
+    *ret = rc == VCH_OK;
+    return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;
+}
+
+/* A key that exists is used; a party that exists is not registered again, and
+ * one whose folder is lost is not made anew under its name. */
 static vch_rc put_up(vch_ledger_t *l, const vch_signer_t *registrar, const char *role, unsigned number, vch_err_t *err)
 {
     char name[32], dir[VCH_PATH_MAX], path[VCH_PATH_MAX];
     vch_signer_t *key = NULL;
-    bool known = false;
+    bool known = false, lost = false;
     snprintf(name, sizeof name, "%s-%u", role, number);
     VCH_TRY(vch_ledger_path(l, dir, "vault/%s", name));
     VCH_TRY(vch_ledger_path(l, path, "vault/%s/key.pem", name));
-    VCH_TRY(vch_mkdirs(l->port, dir, err));
     vch_rc rc = nd_key_load(l->port, path, NULL, &key, err);
+    if (rc == VCH_ERR_NOT_FOUND) VCH_TRY(named(l, name, &lost, err));
+    if (lost) return VCH_OK; /* `vault status` says so */
+    if (rc == VCH_ERR_NOT_FOUND) VCH_TRY(vch_mkdirs(l->port, dir, err));
     if (rc == VCH_ERR_NOT_FOUND) rc = nd_key_make(l->port, path, "ed25519", NULL, &key, err);
     if (rc == VCH_OK) rc = registered(l, key, &known, err);
     if (rc == VCH_OK && !known) rc = register_key(l, registrar, name, role, key, err);
@@ -167,7 +194,7 @@ vch_rc vch_vault_up(vch_ledger_t *l, const vch_signer_t *registrar, vch_err_t *e
                         (unsigned long long)s->data, (unsigned long long)s->storage);
     for (unsigned i = 1; i <= s->trustees; i++) VCH_TRY(put_up(l, registrar, "trustee", i, err));
     for (unsigned i = 1; i <= s->storage; i++) VCH_TRY(put_up(l, registrar, "storage", i, err));
-    return VCH_OK;
+    return catch_up(l, err);
 }
 
 /* ---- open, close ----------------------------------------------------------------------------------- */
@@ -359,4 +386,11 @@ vch_rc vch_vault_sweep(vch_vault_t *v, vch_err_t *err)
     for (unsigned i = 0; i < v->n; i++)
         if (v->trustee[i]) VCH_TRY(v->trustee[i]->ops->sweep(v->trustee[i], err));
     return sweep_storage(v, err);
+}
+
+vch_rc vch_vault_erase(vch_vault_t *v, vch_err_t *err)
+{
+    for (unsigned i = 0; i < v->n; i++)
+        if (v->trustee[i]) VCH_TRY(v->trustee[i]->ops->erase(v->trustee[i], err));
+    return VCH_OK;
 }

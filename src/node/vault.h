@@ -29,6 +29,7 @@ typedef struct {
     vch_rc (*deal)(vch_peer_t *, vch_slice_t deal, vch_buf_t *ret_roots, vch_err_t *);
     vch_rc (*release)(vch_peer_t *, vch_slice_t request, vch_buf_t *ret_answer, vch_buf_t *ret_box, vch_err_t *);
     vch_rc (*sweep)(vch_peer_t *, vch_err_t *);
+    vch_rc (*erase)(vch_peer_t *, vch_err_t *);
     void (*close)(vch_peer_t *);
 } vch_peer_ops_t;
 struct vch_peer {
@@ -57,6 +58,9 @@ void vch_vault_close(vch_vault_t *); /* NULL is fine */
 VCH_MUST_USE vch_rc vch_vault_lock(vch_vault_t *, vch_err_t *);
 /* The second half of it, for an ingest that failed and holds the lock. */
 VCH_MUST_USE vch_rc vch_vault_sweep(vch_vault_t *, vch_err_t *);
+
+/* Trustees that are here carry out what was erased and say so. */
+VCH_MUST_USE vch_rc vch_vault_erase(vch_vault_t *, vch_err_t *);
 
 /* ---- putting in ------------------------------------------------------------------------ */
 

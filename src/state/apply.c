@@ -26,7 +26,10 @@ static rule_fn rule_of(vch_kind_t kind)
         return rule_terms;
     case VCH_KIND_CONSENT:
     case VCH_KIND_WITHDRAW:
+    case VCH_KIND_ERASE:
         return rule_consent;
+    case VCH_KIND_KEY_DESTROYED:
+        return rule_key_destroyed;
     case VCH_KIND_ACCESS:
         return rule_access;
     case VCH_KIND_RUN:

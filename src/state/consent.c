@@ -5,7 +5,9 @@
  *   owner          adds or replaces; clears the flag  removes; sets the flag
  *   custodian      adds or replaces, unless the flag  removes
  *
- * The flag "owner withdrew" means that only the owner can give again. */
+ * The flag "owner withdrew" means that only the owner can give again.  An
+ * erasure, the owner's or the custodian's, takes everything, sets the flag and
+ * is the last word: the subject's number is never used again. */
 #include "merkle/tree.h"
 #include "state/state_impl.h"
 
@@ -32,7 +34,7 @@ vch_rc rule_terms(apply_t *a, const vch_statement_t *st, const vch_hash_t *leaf,
 typedef struct {
     apply_t *a;
     vch_slice_t fields;
-    bool give, by_owner, has_terms;
+    bool give, erase, by_owner, has_terms;
     vch_id_t dataset;
     uint32_t subject, serial;
     vch_hash_t terms;
@@ -46,6 +48,7 @@ static vch_rc read_change(change_t *c, const vch_statement_t *st)
     uint64_t subject, until = 0, how, serial;
     c->fields = st->fields;
     c->give = st->kind == VCH_KIND_CONSENT;
+    c->erase = st->kind == VCH_KIND_ERASE;
     VCH_TRY(vch_field_fixed(st->fields, VCH_F_CONSENT_DATASET, c->dataset.b, 32));
     VCH_TRY(vch_field_uint(st->fields, VCH_F_CONSENT_SUBJECT, &subject));
     VCH_TRY(vch_field_uint(st->fields, VCH_F_CONSENT_HOW, &how));
@@ -195,11 +198,41 @@ static vch_rc terms_registered(const change_t *c)
     return vch_fail(c->a->err, VCH_ERR_REFERENCE, "these terms are not registered");
 }
 
+static vch_rc not_erased(const change_t *c)
+{
+    vch_rc rc;
+    vch_state_key_t key = vch_key_id_u32('z', c->dataset.b, c->subject);
+    if (!st_has(c->a->s, &key, &rc, c->a->err)) return rc;
+    return vch_fail(c->a->err, VCH_ERR_CONFLICT, "subject %u was erased: nothing is said for it any more", c->subject);
+}
+
+static vch_rc erase_all(const change_t *c, vch_palette_value_t *set, const vch_id_t *object)
+{
+    vch_dataset_value_t d;
+    vch_slice_t bytes;
+    vch_state_key_t head = vch_key_id('d', c->dataset.b), key = vch_key_id_u32('z', c->dataset.b, c->subject);
+    VCH_TRY(st_get(c->a->s, &head, &bytes, c->a->err));
+    VCH_TRY(vch_dataset_get(&d, bytes));
+    *set = (vch_palette_value_t){.owner_withdrew = true};
+    vch_erasure_value_t v = {.erase = *object, .extents = d.extents};
+    uint8_t place[36]; /* from the statement to the subject */
+    memcpy(place, c->dataset.b, 32);
+    vch_put_u32(place + 32, c->subject);
+    VCH_TRY(st_set_at(c->a->s, 'z', object->b, vch_slice(place, sizeof place), c->a->err));
+    return ST_SET(c->a->s, &key, vch_erasure_put, &v, c->a->err);
+}
+
+static vch_rc change_set(const change_t *c, vch_palette_value_t *set, const vch_id_t *object)
+{
+    if (c->erase) return erase_all(c, set, object);
+    return c->give ? add_to_set(c, set) : take_from_set(c, set);
+}
+
 vch_rc rule_consent(apply_t *a, const vch_statement_t *st, const vch_hash_t *leaf, const vch_id_t *object)
 {
-    (void)object;
     change_t c = {.a = a};
     VCH_TRY(read_change(&c, st));
+    VCH_TRY(not_erased(&c));
     VCH_TRY(st_column(a->s, &c.dataset, &c.column, a->err));
     VCH_TRY(st_cell(a->s, c.column, c.subject, &c.cell, a->err));
     if (c.serial != c.cell.serial + 1)
@@ -209,7 +242,7 @@ vch_rc rule_consent(apply_t *a, const vch_statement_t *st, const vch_hash_t *lea
     if (c.cell.index) set = c.column->palette[c.cell.index];
     VCH_TRY(c.by_owner ? check_owner(&c) : check_custodian(&c, &set));
     if (c.give) VCH_TRY(terms_registered(&c));
-    VCH_TRY(c.give ? add_to_set(&c, &set) : take_from_set(&c, &set));
+    VCH_TRY(change_set(&c, &set, object));
     vch_cell_t next = {.serial = c.serial, .last = *leaf};
     VCH_TRY(st_palette_index(a->s, c.column, &set, &next.index, a->err));
     return st_set_cell(a->s, c.column, c.subject, &next, a->err);

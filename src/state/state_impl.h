@@ -190,6 +190,7 @@ vch_rc rule_transform(apply_t *, const vch_statement_t *, const vch_hash_t *, co
 vch_rc rule_subjects(apply_t *, const vch_statement_t *, const vch_hash_t *, const vch_id_t *);
 vch_rc rule_terms(apply_t *, const vch_statement_t *, const vch_hash_t *, const vch_id_t *);
 vch_rc rule_consent(apply_t *, const vch_statement_t *, const vch_hash_t *, const vch_id_t *);
+vch_rc rule_key_destroyed(apply_t *, const vch_statement_t *, const vch_hash_t *, const vch_id_t *);
 vch_rc rule_access(apply_t *, const vch_statement_t *, const vch_hash_t *, const vch_id_t *);
 vch_rc rule_run(apply_t *, const vch_statement_t *, const vch_hash_t *, const vch_id_t *);
 vch_rc rule_run_end(apply_t *, const vch_statement_t *, const vch_hash_t *, const vch_id_t *);

@@ -60,7 +60,8 @@ static bool speaks_of(const consent_t *c, const vfy_statement_t *s)
 {
     vch_id_t dataset;
     uint64_t subject, serial;
-    return s->known && (s->st.kind == VCH_KIND_CONSENT || s->st.kind == VCH_KIND_WITHDRAW) &&
+    return s->known &&
+           (s->st.kind == VCH_KIND_CONSENT || s->st.kind == VCH_KIND_WITHDRAW || s->st.kind == VCH_KIND_ERASE) &&
            vch_field_fixed(s->st.fields, VCH_F_CONSENT_DATASET, dataset.b, 32) == VCH_OK &&
            vch_field_uint(s->st.fields, VCH_F_CONSENT_SUBJECT, &subject) == VCH_OK &&
            vch_field_uint(s->st.fields, VCH_F_CONSENT_SERIAL, &serial) == VCH_OK && vch_id_eq(&dataset, &c->k->id) &&

@@ -479,6 +479,14 @@ def the_vault():
     assert "storage node 2 is gone" in error_of(9, "ERR_UNREACHABLE", "dataset", "add", "d9", more, "--as", "clinic")["text"]
     os.rename(lost, os.path.join(LEDGER, "vault", "storage-2"))
     assert ask("dataset", "add", "d9", more, "--as", "clinic")["added"] == 1
+    said = ask("erasure", "request", "d9", "--subject", "v3", "--as", "clinic")
+    assert said["owners"] == 1 and said["signed by"] == "the custodian"
+    error_of(6, "ERR_NOT_FOUND", "erasure", "request", "d9", "--subject", "v3", "--as", "clinic")
+    error_of(5, "ERR_ROLE", "erasure", "request", "d9", "--subject", "v4", "--as", "vault-team")
+    done = ask("erasure", "status", "d9")
+    assert len(done) == 1 and done[0]["subject"] == 3 and done[0]["state"] == "complete", done
+    assert [e["destroyed by"] for e in done[0]["extents"]] == [3]
+    assert ask("access", "fetch", grant, "--as", "vault-team", "-o", path("less.csv"))["rows"] == 6
     for root, _, files in os.walk(LEDGER):
         for name in files:
             with open(os.path.join(root, name), "rb") as file:
