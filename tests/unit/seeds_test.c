@@ -290,12 +290,40 @@ static void test_old_copies(void **state)
     di_drop(now);
 }
 
+/* The zeros over the old root key were torn by a power cut: its head is gone, the key is there. */
+static void test_torn_zeros(void **state)
+{
+    (void)state;
+    static const uint8_t zeros[8];
+    uint8_t slot[512];
+    vch_file_t *f;
+    assert_int_equal(sh_add(s, 1, &err), VCH_OK);
+    unsigned was = s->slot;
+    di_image_t *old = di_take(port);
+    assert_int_equal(vch_file_open(port, &f, SH_DIR "/root", VCH_OPEN_WRITE, &err), VCH_OK);
+    assert_int_equal(vch_file_read(port, f, slot, 512, was * 512u, &err), VCH_OK);
+    assert_int_equal(sh_forget(s, 1, SH_LEAF, NULL, &err), VCH_OK);
+    assert_int_not_equal(s->slot, was);
+    memcpy(slot, zeros, sizeof zeros);
+    assert_int_equal(port->disk->write(port, f, slot, 512, was * 512u), VCH_OK);
+    assert_int_equal(port->disk->sync(port, f), VCH_OK);
+    vch_file_close(port, f);
+    di_image_t *torn = di_take(port);
+    assert_true(sh_derivable(torn, old, 1, SH_LEAF)); /* so there is something to clean up */
+    reopen();
+    di_image_t *now = di_take(port);
+    assert_false(sh_derivable(now, old, 1, SH_LEAF));
+    di_drop(old);
+    di_drop(torn);
+    di_drop(now);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_add),  T(test_forget), T(test_order),      T(test_many),       T(test_drop_and_cache),
-        T(test_lock), T(test_guard),  T(test_every_byte), T(test_old_copies),
+        T(test_lock), T(test_guard),  T(test_every_byte), T(test_old_copies), T(test_torn_zeros),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
