@@ -235,7 +235,8 @@ vch_rc sd_read_file(vch_seeds_t *s, const char *name, const char magic[8], const
 static vch_rc wrap(const vch_seeds_t *s, vch_buf_t *ret, const uint8_t key[32], vch_err_t *err)
 {
     if (s->guard) return s->guard->wrap(s->guard->ctx, ret, key, err);
-    return vch_buf_put(ret, key, 32);
+    vch_rc rc = vch_buf_put(ret, key, 32);
+    return rc == VCH_OK ? rc : vch_fail(err, rc, "out of memory");
 }
 
 static vch_rc unwrap(const vch_seeds_t *s, uint8_t ret[32], vch_slice_t wrapped, vch_err_t *err)
