@@ -180,20 +180,19 @@ static vch_rc load_table(vch_seeds_t *s, vch_err_t *err)
     vch_rc rc = sd_read_file(s, name, "VCHSKEY1", s->root_key, &plain, err);
     if (rc == VCH_OK && (rc = sd_get_places(&s->place, &s->places, vch_buf_slice(&plain))) != VCH_OK)
         rc = vch_fail(err, rc == VCH_ERR_MEMORY ? rc : VCH_ERR_CORRUPT, "%s/%s: %s", s->dir, name, vch_rc_text(rc));
-    if (rc == VCH_ERR_NOT_FOUND) rc = vch_fail(err, VCH_ERR_CORRUPT, "%s/%s is missing", s->dir, name);
     sd_forget(&plain);
     return rc;
 }
 
 typedef struct {
     vch_seeds_t *s;
-    bool any; /* a file of a store */
+    bool any; /* a file that a first try can't have left */
 } look_t;
 
 static vch_rc look_at(void *ctx, const char *name)
 {
     look_t *k = ctx;
-    if (strcmp(name, "root") != 0 && strcmp(name, "lock") != 0) k->any = true;
+    if (strcmp(name, "root") != 0 && strcmp(name, "lock") != 0 && strcmp(name, "keys.1") != 0) k->any = true;
     return VCH_OK;
 }
 
@@ -203,13 +202,9 @@ static vch_rc create(vch_seeds_t *s, vch_err_t *err)
 {
     look_t k = {.s = s};
     step_t st;
-    char path[VCH_PATH_MAX];
-    vch_stat_t stat;
     vch_rc rc = s->port->disk->list(s->port, s->dir, look_at, &k);
     if (rc != VCH_OK) return vch_fail(err, rc, "%s can't be listed: %s", s->dir, vch_rc_text(rc));
-    if (vch_path(path, "%s/keys.1", s->dir) != VCH_OK) return vch_fail(err, VCH_ERR_LIMIT, "the path is too long");
-    if (k.any && s->port->disk->stat(s->port, path, &stat) != VCH_OK)
-        return vch_fail(err, VCH_ERR_CORRUPT, "%s/root is missing or cut", s->dir);
+    if (k.any) return vch_fail(err, VCH_ERR_CORRUPT, "%s/root is missing, cut or damaged", s->dir);
     VCH_TRY(step_begin(&st, s, err));
     rc = step_end(&st, true);
     step_free(&st);
@@ -461,6 +456,8 @@ static vch_rc forget_all(step_t *st, const vch_forget_t *f, size_t n, uint64_t *
 {
     for (size_t i = 0, end; i < n; i = end) {
         bool there;
+        if (i && memcmp(f[i - 1].extent.b, f[i].extent.b, 32) > 0)
+            return vch_fail(st->err, VCH_ERR_USAGE, "extents to forget from come in order");
         for (end = i + 1; end < n && vch_hash_eq(&f[end].extent, &f[i].extent); end++) {
             if (f[end].leaf < f[end - 1].leaf)
                 return vch_fail(st->err, VCH_ERR_USAGE, "leaves to forget come in order");

@@ -223,6 +223,7 @@ vch_rc sd_read_file(vch_seeds_t *s, const char *name, const char magic[8], const
     if (rc != VCH_OK) return vch_fail(err, rc, "the path is too long");
     vch_buf_init(&b, SD_FILE_MAX);
     rc = vch_read_all(s->port, &b, path, SD_FILE_MAX, err);
+    if (rc == VCH_ERR_NOT_FOUND) rc = vch_fail(err, VCH_ERR_CORRUPT, "%s is missing", path);
     if (rc == VCH_OK && (rc = open_box(&b, name, magic, key, ret_plain)) != VCH_OK)
         vch_fail(err, rc, "%s: %s", path, rc == VCH_ERR_CORRUPT ? "damaged, or an older copy" : vch_rc_text(rc));
     vch_buf_free(&b);
@@ -234,7 +235,8 @@ vch_rc sd_read_file(vch_seeds_t *s, const char *name, const char magic[8], const
 static vch_rc wrap(const vch_seeds_t *s, vch_buf_t *ret, const uint8_t key[32], vch_err_t *err)
 {
     if (s->guard) return s->guard->wrap(s->guard->ctx, ret, key, err);
-    return vch_buf_put(ret, key, 32);
+    vch_rc rc = vch_buf_put(ret, key, 32);
+    return rc == VCH_OK ? rc : vch_fail(err, rc, "out of memory");
 }
 
 static vch_rc unwrap(const vch_seeds_t *s, uint8_t ret[32], vch_slice_t wrapped, vch_err_t *err)
@@ -263,17 +265,26 @@ static vch_rc zero_slot(vch_seeds_t *s, unsigned slot, vch_err_t *err)
     return rc == VCH_OK ? rc : vch_fail(err, rc, "the old root key can't be destroyed: %s", vch_rc_text(rc));
 }
 
+static bool all_zero(const uint8_t *p, size_t n)
+{
+    uint8_t any = 0;
+    for (size_t i = 0; i < n; i++) any |= p[i];
+    return any == 0;
+}
+
+/* A slot that isn't in force may hold an old root key even when its checksum is
+ * wrong: zeros written over it may have been torn. */
 static vch_rc take_slots(vch_seeds_t *s, const uint8_t *p, vch_err_t *err)
 {
     uint64_t generation[2] = {0};
     vch_slice_t wrapped[2] = {{NULL, 0}};
     bool good[2];
     for (unsigned i = 0; i < 2; i++) good[i] = slot_good(p + i * SLOT, &generation[i], &wrapped[i]);
-    if (!good[0] && !good[1]) return vch_fail(err, VCH_ERR_CORRUPT, "%s/root: neither slot is good", s->dir);
+    if (!good[0] && !good[1]) return VCH_ERR_NOT_FOUND;
     s->slot = !good[0] || (good[1] && generation[1] > generation[0]);
     s->generation = generation[s->slot];
     VCH_TRY(unwrap(s, s->root_key, wrapped[s->slot], err));
-    return good[!s->slot] ? zero_slot(s, !s->slot, err) : VCH_OK; /* cut off before that */
+    return all_zero(p + !s->slot * SLOT, SLOT) ? VCH_OK : zero_slot(s, !s->slot, err);
 }
 
 vch_rc sd_root_open(vch_seeds_t *s, vch_err_t *err)

@@ -60,7 +60,7 @@ void sd_tree_name(char ret[96], const vch_hash_t *extent, uint64_t generation);
 void sd_keys_name(char ret[96], uint64_t generation);
 
 /* ---- the root file: two slots of 512 bytes ---- */
-/* ERR_NOT_FOUND: there is none yet. */
+/* ERR_NOT_FOUND: there is none yet, or none that is good. */
 vch_rc sd_root_open(vch_seeds_t *, vch_err_t *);
 /* Root key and generation into the other slot, synced; then the old slot becomes zeros. */
 vch_rc sd_root_put(vch_seeds_t *, const uint8_t key[32], uint64_t generation, vch_err_t *);
