@@ -147,7 +147,7 @@ static vch_id_t ask_for(world_t *w, const vch_signer_t *who, const char *group, 
     return r.object;
 }
 
-static vch_rc fetch(world_t *w, const vch_signer_t *who, const vch_id_t *grant, uint64_t *ret)
+__attribute__((unused)) static vch_rc fetch(world_t *w, const vch_signer_t *who, const vch_id_t *grant, uint64_t *ret)
 {
     char hex[65];
     vch_hex(hex, grant->b, 32);

@@ -101,6 +101,9 @@ VCH_MUST_USE vch_rc vch_opening_begin(vch_opening_t **ret, vch_vault_t *, const 
  * What doesn't match its commitment is not handed out: ERR_COMMITMENT names the
  * row.  A trustee's refusal is the result when no other holder answers. */
 VCH_MUST_USE vch_rc vch_opening_next(vch_opening_t *, uint32_t *ret_row, vch_opened_t *ret, vch_err_t *);
+/* Positions of trustees without whose answers the records opened; bits.  Not a
+ * proof against them: two answers for one seed, by whoever, are one. */
+uint64_t vch_opening_set_aside(const vch_opening_t *);
 void vch_opening_end(vch_opening_t *); /* wipes; NULL is fine */
 
 /* The extent's holders as the ledger has them; ERR_NOT_FOUND: not in the vault.

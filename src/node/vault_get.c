@@ -7,53 +7,7 @@
  *
  * Memory: a segment of each stream (about 1 MiB), one window's seeds, one
  * block's keys; whatever the extent's size. */
-#include "crypto/record.h"
-#include "merkle/tree.h"
-#include "node/node_int.h"
-#include "node/vault_int.h"
-
-#define NODES_MAX VCH_VAULT_NODES_MAX
-
-/* A stream's segment at hand. */
-typedef struct {
-    bool loaded;
-    uint32_t number, first, count;
-    vch_buf_t bytes;
-    uint32_t *at; /* of each record; its class is bytes.p[i] */
-    size_t at_cap;
-} part_t;
-
-struct vch_opening {
-    vch_vault_t *v;
-    const vch_signer_t *user;
-    vch_wanted_t want;
-    vch_record_about_t about;
-    uint32_t rows, groups; /* of the extent, of the dataset */
-    vch_hash_t rows_root;
-    vch_buf_t holding_bytes;
-    vch_holding_t h;
-    vch_pubkey_t key[VCH_KT_SETS_MAX];    /* of the trustees, by position */
-    unsigned prefer[VCH_KT_SETS_MAX];     /* which of a set's holders answered last */
-    vch_peer_t *peer[VCH_KT_SETS_MAX];    /* by position; NULL: gone */
-    vch_backend_t *node[VCH_STORAGE_MAX]; /* by position; NULL: gone */
-    vch_shards_t *shards;
-    part_t part[VCH_STREAMS];
-    /* the window */
-    uint32_t window, window_n; /* first row, rows */
-    vch_release_t *ask;        /* its nodes */
-    uint8_t *seed;             /* secret: sets × nodes × 32 */
-    uint8_t *secret;           /* secret: a request's key and what it is made of */
-    vch_hash_t *leaf;
-    /* the block */
-    bool has_block;
-    uint32_t block;
-    uint8_t *record_key; /* secret: groups granted × 4,096 × 32, by group number */
-    uint8_t *leaves;     /* secret: 4,096 of one tree */
-    vch_cipher_t *cipher;
-    vch_buf_t plain[VCH_GROUPS_MAX];
-    uint32_t row; /* the next one to look at */
-    vch_err_t *err;
-};
+#include "node/vault_get_int.h"
 
 static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "out of memory"); }
 
@@ -177,7 +131,7 @@ static vch_rc choose_window(vch_opening_t *o, uint32_t row)
 
 /* ---- a window: its seeds ------------------------------------------------------------------------ */
 
-static vch_rc sign_request(vch_opening_t *o, vch_buf_t *ret)
+vch_rc og_sign_request(vch_opening_t *o, vch_buf_t *ret)
 {
     vch_buf_t payload;
     VCH_TRY(vch_random(o->v->l->port, o->secret + 32, 32, o->err));
@@ -192,11 +146,10 @@ static vch_rc sign_request(vch_opening_t *o, vch_buf_t *ret)
     return rc;
 }
 
-static vch_rc take_answer(vch_opening_t *o, unsigned position, vch_slice_t answer, vch_slice_t box)
+static vch_rc take_answer(vch_opening_t *o, unsigned position, vch_slice_t answer, vch_slice_t box, uint8_t *to)
 {
     vch_cose_t m;
     vch_answer_t a;
-    uint8_t *to = o->seed + (size_t)o->ask->set * NODES_MAX * VCH_KT_KEY;
     vch_rc rc = vch_cose_read(&m, answer);
     if (rc == VCH_OK) rc = vch_cose_verify(&m, &o->key[position], NULL);
     if (rc == VCH_OK) rc = vch_answer_get(&a, m.payload);
@@ -205,7 +158,7 @@ static vch_rc take_answer(vch_opening_t *o, unsigned position, vch_slice_t answe
                         : vch_fail(o->err, rc, "trustee %u's answer is not good: %s", position + 1, vch_rc_text(rc));
 }
 
-static vch_rc ask_one(vch_opening_t *o, unsigned position, vch_slice_t request)
+vch_rc og_ask_one(vch_opening_t *o, unsigned position, vch_slice_t request, uint8_t *to)
 {
     vch_buf_t answer, box;
     vch_peer_t *peer = o->peer[position];
@@ -213,7 +166,7 @@ static vch_rc ask_one(vch_opening_t *o, unsigned position, vch_slice_t request)
     vch_buf_init(&answer, 4096);
     vch_buf_init(&box, 1u << 18);
     vch_rc rc = peer->ops->release(peer, request, &answer, &box, o->err);
-    if (rc == VCH_OK) rc = take_answer(o, position, vch_buf_slice(&answer), vch_buf_slice(&box));
+    if (rc == VCH_OK) rc = take_answer(o, position, vch_buf_slice(&answer), vch_buf_slice(&box), to);
     vch_buf_free(&answer);
     vch_buf_free(&box);
     return rc;
@@ -225,13 +178,14 @@ static bool tells_more(vch_rc rc, vch_rc than) { return than == VCH_OK || than =
 static vch_rc ask_holders(vch_opening_t *o, unsigned set, vch_slice_t request)
 {
     unsigned holders = vch_holding_holders(&o->h);
+    uint8_t *to = o->seed + (size_t)set * NODES_MAX * VCH_KT_KEY;
     vch_err_t worst = {0};
     vch_rc why = VCH_OK;
     for (unsigned i = 0; i < holders; i++) {
         unsigned which = (o->prefer[set] + i) % holders;
         vch_err_t said = {0}, *err = o->err;
         o->err = &said;
-        vch_rc rc = ask_one(o, vch_holding_holder(&o->h, set, which), request);
+        vch_rc rc = og_ask_one(o, vch_holding_holder(&o->h, set, which), request, to);
         o->err = err;
         if (rc == VCH_OK) {
             o->prefer[set] = which;
@@ -251,7 +205,7 @@ static vch_rc ask_set(vch_opening_t *o, unsigned set)
     vch_buf_t request;
     o->ask->set = (uint8_t)set;
     vch_buf_init(&request, 1u << 17);
-    vch_rc rc = sign_request(o, &request);
+    vch_rc rc = og_sign_request(o, &request);
     if (rc == VCH_OK) rc = ask_holders(o, set, vch_buf_slice(&request));
     vch_buf_free(&request);
     vch_wipe(o->secret, 64);
@@ -260,7 +214,7 @@ static vch_rc ask_set(vch_opening_t *o, unsigned set)
 
 static vch_rc open_window(vch_opening_t *o, uint32_t row)
 {
-    o->has_block = false;
+    o->has_block = o->has_all = false;
     VCH_TRY(choose_window(o, row));
     for (unsigned set = 0; set < o->h.sets; set++) VCH_TRY(ask_set(o, set));
     return VCH_OK;
@@ -320,24 +274,38 @@ static vch_rc wrong(vch_opening_t *o, uint32_t row, unsigned group, const char *
     return vch_fail(o->err, VCH_ERR_COMMITMENT, "extent %u, row %u, group %u: %s", o->want.number, row, group, what);
 }
 
-static vch_rc open_record(vch_opening_t *o, uint32_t row, uint8_t group, vch_opened_t *ret)
+vch_rc og_open_under(vch_opening_t *o, uint32_t row, uint8_t group, const uint8_t key[VCH_KT_KEY], vch_opened_t *ret)
 {
     const part_t *p = &o->part[group], *c = &o->part[VCH_STREAM_COMMITMENTS];
     vch_hash_t commitment;
-    uint8_t *plain;
-    VCH_TRY(load(o, group, row));
-    VCH_TRY(load(o, VCH_STREAM_COMMITMENTS, row));
-    uint8_t class = p->bytes.p[row - p->first];
-    const uint8_t *key = o->record_key + ((size_t)group * VCH_KT_BLOCK + row % VCH_KT_BLOCK) * VCH_KT_KEY;
+    uint8_t *plain, class = p->bytes.p[row - p->first];
     VCH_TRY(room_for(o, group, vch_record_size(class), &plain));
     o->about.leaf = vch_kt_leaf(group, row);
     vch_rc rc = vch_record_open(o->cipher, plain, class, key, &o->about, p->bytes.p + p->at[row - p->first],
                                 &ret->salt[group], &ret->canonical[group]);
-    if (rc != VCH_OK) return wrong(o, row, group, "the record does not open under the keys that the trustees gave");
+    if (rc != VCH_OK) return rc;
     vch_row_commitment(&commitment, ret->salt[group], ret->canonical[group]);
     if (memcmp(commitment.b, c->bytes.p + ((size_t)(row - c->first) * o->groups + group) * 32, 32) == 0) return VCH_OK;
     vch_wipe(plain, vch_record_size(class));
     return wrong(o, row, group, "the record does not match its commitment");
+}
+
+static uint8_t *key_of(vch_opening_t *o, uint32_t row, uint8_t group)
+{
+    return o->record_key + ((size_t)group * VCH_KT_BLOCK + row % VCH_KT_BLOCK) * VCH_KT_KEY;
+}
+
+/* Only the tag tells that a key is wrong, and then a trustee's answer was. */
+static vch_rc open_record(vch_opening_t *o, uint32_t row, uint8_t group, vch_opened_t *ret)
+{
+    VCH_TRY(load(o, group, row));
+    VCH_TRY(load(o, VCH_STREAM_COMMITMENTS, row));
+    vch_rc rc = og_open_under(o, row, group, key_of(o, row, group), ret);
+    if (rc != VCH_ERR_KEY) return rc == VCH_ERR_FORMAT ? wrong(o, row, group, "the record is not well-formed") : rc;
+    VCH_TRY(og_recover(o, row, group));
+    VCH_TRY(open_block(o, row));
+    rc = og_open_under(o, row, group, key_of(o, row, group), ret);
+    return rc == VCH_OK ? rc : wrong(o, row, group, "the record does not open");
 }
 
 static vch_rc open_row(vch_opening_t *o, uint32_t row, vch_opened_t *ret)
@@ -450,6 +418,8 @@ vch_rc vch_opening_begin(vch_opening_t **ret, vch_vault_t *v, const vch_signer_t
     return nd_told(rc, err);
 }
 
+uint64_t vch_opening_set_aside(const vch_opening_t *o) { return o->set_aside; }
+
 void vch_opening_end(vch_opening_t *o)
 {
     if (!o) return;
@@ -467,6 +437,7 @@ void vch_opening_end(vch_opening_t *o)
     vch_secret_free(o->secret);
     vch_secret_free(o->record_key);
     vch_secret_free(o->leaves);
+    vch_secret_free(o->all);
     vch_buf_free(&o->holding_bytes);
     vch_free(o->leaf);
     vch_free(o->ask);
