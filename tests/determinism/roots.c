@@ -11,6 +11,7 @@
  * All signatures are Ed25519 (RFC 8032), whose bytes are determined; ECDSA's
  * are not, so P-256 comes in only as a registered public key. */
 #include "../world.h"
+#include "entry/holding.h"
 
 #define STEPS 2000
 #define SUBJECTS 5000u /* two chunks of the consent column */
@@ -399,7 +400,7 @@ static void put_key_proof(history_t *h, kit_fields_t *f, uint32_t subject)
 static vch_buf_t change_fields(history_t *h, vch_kind_t kind, uint32_t subject, uint32_t serial, vch_signer_t *owner)
 {
     kit_fields_t f = kit_fields();
-    bool all = kind == VCH_KIND_WITHDRAW && below(h, 2);
+    bool all = kind == VCH_KIND_ERASE || (kind == VCH_KIND_WITHDRAW && below(h, 2));
     kit_id(&f, VCH_F_CONSENT_DATASET, h->w->dataset.b);
     kit_uint(&f, VCH_F_CONSENT_SUBJECT, subject);
     if (!all) kit_id(&f, VCH_F_CONSENT_TERMS, h->terms[below(h, TERMS)].b);
@@ -636,6 +637,99 @@ static void step(history_t *h)
     if (below(h, 300) == 0) save_and_reopen(h);
 }
 
+/* ---- an extent in the vault, and erasures from it ---- */
+
+#define VAULT_ROWS 40u
+
+/* The three parties are its trustees and its storage nodes. */
+static void hold(history_t *h, vch_holding_t *ret, const vch_tree_about_t *about, uint8_t signature[6][VCH_SIG_LEN])
+{
+    *ret = (vch_holding_t){.n = 3, .t = 2, .sets = 3, .k = 2, .nodes = 3, .shards_root = digest_of(h)};
+    for (unsigned i = 0; i < 3; i++) {
+        ret->trustee[i] = ret->storage[i] = kit_keyid(h->w->party[i]);
+        ret->root[i] = digest_of(h);
+    }
+    for (unsigned set = 0; set < 3; set++)
+        for (unsigned i = 0; i < 2; i++) {
+            vch_root_t message;
+            vch_buf_t payload, cose, to_sign;
+            const vch_signer_t *by = h->w->party[vch_holding_holder(ret, set, i)];
+            vch_buf_init(&payload, 1024);
+            vch_buf_init(&cose, 2048);
+            vch_buf_init(&to_sign, 2048);
+            KIT_OK(vch_holding_message(&message, ret, about, set));
+            KIT_OK(vch_root_put(&payload, &message));
+            KIT_OK(vch_cose_draft(&cose, &to_sign, vch_signer_public(by), vch_buf_slice(&payload), NULL));
+            KIT_OK(vch_signer_sign(by, signature[2 * set + i], vch_buf_slice(&to_sign)));
+            vch_buf_free(&payload);
+            vch_buf_free(&cose);
+            vch_buf_free(&to_sign);
+        }
+}
+
+static bool vault_version(history_t *h, const uint8_t id[32], bool spoiled)
+{
+    vch_tree_about_t about = {.network = h->w->network, .n = 3, .t = 2, .groups = 2, .rows = VAULT_ROWS};
+    uint8_t signature[6][VCH_SIG_LEN], rows[32] = {7, 2};
+    vch_holding_t holding;
+    memcpy(about.extent.b, id, 32);
+    hold(h, &holding, &about, signature);
+    if (spoiled) signature[3][0] ^= 1;
+    kit_fields_t f = version_of(h, false, NULL);
+    f.body.n--; /* the empty list of extents */
+    vch_buf_t *b = &f.body;
+    KIT_OK(vch_cbor_array(b, 1));
+    KIT_OK(vch_cbor_map(b, 5));
+    KIT_OK(vch_cbor_uint(b, VCH_F_EXTENT_ID));
+    KIT_OK(vch_cbor_bytes(b, id, 32));
+    KIT_OK(vch_cbor_uint(b, VCH_F_EXTENT_COUNT));
+    KIT_OK(vch_cbor_uint(b, VAULT_ROWS));
+    KIT_OK(vch_cbor_uint(b, VCH_F_EXTENT_FIRST));
+    KIT_OK(vch_cbor_uint(b, 0));
+    KIT_OK(vch_cbor_uint(b, VCH_F_EXTENT_ROWS_ROOT));
+    KIT_OK(vch_cbor_bytes(b, rows, 32));
+    KIT_OK(vch_cbor_uint(b, VCH_F_EXTENT_VAULT));
+    KIT_OK(vch_holding_put(b, &holding, (const uint8_t(*)[VCH_SIG_LEN])signature));
+    kit_list(&f, VCH_F_VERSION_BITMAP, 0);
+    return say_version(h, &f);
+}
+
+static bool destroyed(history_t *h, unsigned who, const vch_id_t *erase, const uint8_t extent[32])
+{
+    kit_fields_t f = kit_fields();
+    kit_id(&f, VCH_F_DESTROYED_ERASE, erase->b);
+    vch_buf_t *b = kit_list(&f, VCH_F_DESTROYED_EXTENTS, 1);
+    KIT_OK(vch_cbor_bytes(b, extent, 32));
+    kit_uint(&f, VCH_F_DESTROYED_GRADE, VCH_GRADE_B);
+    return say(h, who, VCH_KIND_KEY_DESTROYED, kit_done(&f));
+}
+
+static void erase_some(history_t *h, const uint8_t extent[32])
+{
+    vch_id_t erase;
+    for (uint32_t subject = 0; subject < 8; subject++) {
+        vch_signer_t *key = subject % 2 ? world_owner(subject) : NULL;
+        must(say(h, 0, VCH_KIND_ERASE, change_fields(h, VCH_KIND_ERASE, subject, ++h->serial[subject], key)), h);
+        vch_signer_free(key);
+        erase = h->w->last;
+        for (unsigned who = 0; who < 1 + subject % 3; who++) must(destroyed(h, who, &erase, extent), h);
+        must(!destroyed(h, 0, &erase, extent), h);
+        must(!say(h, 0, VCH_KIND_ERASE, change_fields(h, VCH_KIND_ERASE, subject, h->serial[subject] + 1, NULL)), h);
+        if (subject % 3 == 0) close_block(h);
+    }
+}
+
+static void vault(history_t *h)
+{
+    const uint8_t id[32] = {7, 1}, other[32] = {8, 1};
+    must(!vault_version(h, id, true), h);
+    must(vault_version(h, id, false), h);
+    must(!vault_version(h, id, false), h);
+    close_block(h);
+    erase_some(h, id);
+    must(vault_version(h, other, false), h);
+}
+
 /* Every kind must have been accepted, or the history shows less than it says. */
 static int summary(history_t *h)
 {
@@ -681,6 +775,8 @@ static int run(bool late)
             h.w->now.ms++;
         }
     }
+    close_block(&h);
+    vault(&h);
     close_block(&h);
     int bad = summary(&h) | replay(&h);
     vch_free(h.leaf);
