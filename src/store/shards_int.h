@@ -22,6 +22,8 @@ typedef struct {
 } sh_work_t;
 vch_rc sh_work_make(sh_work_t *, unsigned k, unsigned n);
 void sh_work_free(sh_work_t *);
+/* Leaf hashes of a block's chunks; their number. */
+size_t sh_chunk_hashes(vch_hash_t *ret, const uint8_t *block, size_t n);
 /* RFC 6962 root over the chunks of a block. */
 void sh_block_hash(vch_hash_t *ret, const uint8_t *block, size_t n, vch_hash_t *leaf);
 void sh_name(char ret[72], const vch_hash_t *extent);

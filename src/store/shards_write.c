@@ -35,12 +35,17 @@ void sh_work_free(sh_work_t *w)
     vch_free(w->leaf);
 }
 
-void sh_block_hash(vch_hash_t *ret, const uint8_t *block, size_t n, vch_hash_t *leaf)
+size_t sh_chunk_hashes(vch_hash_t *ret, const uint8_t *block, size_t n)
 {
     size_t chunks = n / VCH_CHUNK_LEN, rest = n % VCH_CHUNK_LEN;
-    vch_sha256_fixed(leaf, 0, block, VCH_CHUNK_LEN, VCH_CHUNK_LEN, chunks);
-    if (rest) vch_tree_leaf(&leaf[chunks++], vch_slice(block + n - rest, rest));
-    vch_tree_root_in_place(ret, leaf, chunks);
+    vch_sha256_fixed(ret, 0, block, VCH_CHUNK_LEN, VCH_CHUNK_LEN, chunks);
+    if (rest) vch_tree_leaf(&ret[chunks++], vch_slice(block + n - rest, rest));
+    return chunks;
+}
+
+void sh_block_hash(vch_hash_t *ret, const uint8_t *block, size_t n, vch_hash_t *leaf)
+{
+    vch_tree_root_in_place(ret, leaf, sh_chunk_hashes(leaf, block, n));
 }
 
 void sh_name(char ret[72], const vch_hash_t *extent)

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A node's shard made anew from the others', and its proof that it holds it. */
+#include "store/shards_int.h"
+
+/* ---- repair ---------------------------------------------------------------------------- */
+
+/* Block `node` of a segment in s->work, from any k good ones of the others. */
+static vch_rc rebuild_block(vch_shards_t *s, uint32_t segment, unsigned node, vch_err_t *err)
+{
+    size_t block = sh_block_size(s->segment[segment].length, s->k);
+    vch_hash_t hash;
+    uint32_t have = 0;
+    for (unsigned i = 0; i < s->n && (unsigned)__builtin_popcount(have) < s->k; i++)
+        if (i != node && sh_fetch_block(s, segment, i, s->work.block[i], NULL) == VCH_OK) have |= 1u << i;
+    if (vch_coding_rebuild(s->coding, s->work.block, block, have, 1u << node) != VCH_OK)
+        return vch_fail(err, VCH_ERR_UNREACHABLE, "segment %u: %d other storage nodes have their block, and %u must",
+                        segment, __builtin_popcount(have), s->k);
+    sh_block_hash(&hash, s->work.block[node], block, s->work.leaf);
+    if (vch_hash_eq(&hash, &s->hash[(size_t)segment * s->n + node])) return VCH_OK;
+    return vch_fail(err, VCH_ERR_COMMITMENT, "segment %u: the rebuilt block is not the ledger's: it was coded badly",
+                    segment);
+}
+
+static vch_rc write_blocks(vch_shards_t *s, unsigned node, vch_backend_t *to, vch_upload_t *u, vch_err_t *err)
+{
+    uint8_t trailer[SH_TRAILER];
+    for (uint32_t i = 0; i < s->segments; i++) {
+        VCH_TRY(rebuild_block(s, i, node, err));
+        size_t n = sh_block_size(s->segment[i].length, s->k);
+        VCH_TRY(to->ops->append(u, vch_slice(s->work.block[node], n), err));
+    }
+    uint32_t crc = vch_crc32c(0, s->manifest.p, s->manifest.n);
+    sh_put_trailer(trailer, &s->extent, node, s->k, s->n, s->segments, crc);
+    VCH_TRY(to->ops->append(u, vch_buf_slice(&s->manifest), err));
+    return to->ops->append(u, vch_slice(trailer, sizeof trailer), err);
+}
+
+/* All blocks are rebuilt once before the old shard goes, and once more to be written. */
+static vch_rc replace(vch_shards_t *s, unsigned node, vch_backend_t *to, vch_err_t *err)
+{
+    vch_upload_t *u;
+    uint64_t size;
+    vch_rc rc = to->ops->size(to, s->name, &size, NULL);
+    bool there = rc == VCH_OK;
+    if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND) return vch_fail(err, rc, "the old shard can't be looked for");
+    for (uint32_t i = 0; i < s->segments; i++) VCH_TRY(rebuild_block(s, i, node, err));
+    if (there) VCH_TRY(to->ops->remove(to, s->name, err));
+    VCH_TRY(to->ops->create(to, &u, s->name, err));
+    rc = write_blocks(s, node, to, u, err);
+    if (rc == VCH_OK) return to->ops->finish(u, err);
+    to->ops->abort(u);
+    return rc;
+}
+
+vch_rc vch_shards_repair(vch_shards_t *s, unsigned node, vch_backend_t *to, vch_err_t *err)
+{
+    if (node >= s->n) return vch_fail(err, VCH_ERR_NOT_FOUND, "there is no storage node %u", node);
+    if (s->n == 1) return vch_fail(err, VCH_ERR_UNREACHABLE, "a single storage node's shard can't be made anew");
+    return replace(s, node, to, err);
+}
+
+/* ---- audit -------------------------------------------------------------------------------- */
+
+static uint32_t chunks_of(const vch_shards_t *s, uint32_t segment)
+{
+    return (uint32_t)((sh_block_size(s->segment[segment].length, s->k) + VCH_CHUNK_LEN - 1) / VCH_CHUNK_LEN);
+}
+
+static void asked_chunk(const vch_shards_t *s, unsigned node, const vch_hash_t *nonce, uint32_t *ret_segment,
+                        uint32_t *ret_chunk)
+{
+    uint8_t text[17 + 32 + 32 + 1];
+    vch_hash_t h;
+    uint64_t total = 0;
+    memcpy(text, "vouchsafe audit 1", 17);
+    memcpy(text + 17, nonce->b, 32);
+    memcpy(text + 49, s->extent.b, 32);
+    text[81] = (uint8_t)node;
+    vch_sha256(&h, text, sizeof text);
+    for (uint32_t i = 0; i < s->segments; i++) total += chunks_of(s, i);
+    uint64_t number = vch_get_u64(h.b) % total;
+    for (*ret_segment = 0; number >= chunks_of(s, *ret_segment); ++*ret_segment) number -= chunks_of(s, *ret_segment);
+    *ret_chunk = (uint32_t)number;
+}
+
+static size_t chunk_length(const vch_shards_t *s, uint32_t segment, uint32_t chunk)
+{
+    size_t block = sh_block_size(s->segment[segment].length, s->k);
+    return vch_min(VCH_CHUNK_LEN, block - (size_t)chunk * VCH_CHUNK_LEN);
+}
+
+vch_rc vch_shards_audit(vch_shards_t *s, unsigned node, const vch_hash_t *nonce, vch_audit_t *ret, vch_err_t *err)
+{
+    vch_hash_t path[VCH_PATH_HASHES_MAX];
+    if (node >= s->n || !s->node[node]) return vch_fail(err, VCH_ERR_UNREACHABLE, "storage node %u is gone", node + 1);
+    asked_chunk(s, node, nonce, &ret->segment, &ret->chunk);
+    size_t n = sh_block_size(s->segment[ret->segment].length, s->k), chunks = chunks_of(s, ret->segment);
+    uint8_t *block = s->work.block[node];
+    VCH_TRY(s->node[node]->ops->read(s->node[node], s->name, block, n, s->at[ret->segment], err));
+    vch_hash_t *scratch = vch_alloc_array(chunks, sizeof *scratch);
+    if (!scratch) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
+    (void)sh_chunk_hashes(s->work.leaf, block, n);
+    ret->hashes = (uint32_t)vch_tree_path(path, s->work.leaf, chunks, ret->chunk, scratch);
+    vch_free(scratch);
+    memcpy(ret->path, path, ret->hashes * sizeof *path);
+    ret->n = (uint32_t)chunk_length(s, ret->segment, ret->chunk);
+    memset(ret->data, 0, sizeof ret->data);
+    memcpy(ret->data, block + (size_t)ret->chunk * VCH_CHUNK_LEN, ret->n);
+    return VCH_OK;
+}
+
+vch_rc vch_shards_audit_verify(const vch_shards_t *s, unsigned node, const vch_hash_t *nonce, const vch_audit_t *a,
+                               vch_err_t *err)
+{
+    uint32_t segment, chunk;
+    vch_hash_t leaf;
+    if (node >= s->n) return vch_fail(err, VCH_ERR_NOT_FOUND, "there is no storage node %u", node);
+    asked_chunk(s, node, nonce, &segment, &chunk);
+    if (a->segment != segment || a->chunk != chunk || a->n != chunk_length(s, segment, chunk) ||
+        a->hashes > VCH_AUDIT_PATH_MAX)
+        return vch_fail(err, VCH_ERR_FORMAT, "storage node %u shows another chunk than it was asked for", node + 1);
+    vch_tree_leaf(&leaf, vch_slice(a->data, a->n));
+    if (vch_inclusion_verify(chunk, chunks_of(s, segment), &leaf, a->path, a->hashes,
+                             &s->hash[(size_t)segment * s->n + node]))
+        return VCH_OK;
+    return vch_fail(err, VCH_ERR_COMMITMENT, "storage node %u shows something else than it was given", node + 1);
+}
