@@ -106,7 +106,7 @@ static vch_rc write_inputs(run_t *r)
 {
     char spool[VCH_PATH_MAX];
     vch_fetch_t *f;
-    VCH_TRY(vch_path(spool, "%s/rows.spool", r->work));
+    VCH_TRY(vch_path(spool, "%s/rows.vouch-spool", r->work));
     VCH_TRY(vch_fetch_open(&f, &r->use, r->l, r->signer, spool, r->err));
     vch_rc rc = write_files(r, f);
     vch_fetch_close(f);

@@ -262,7 +262,7 @@ static vch_rc fetch_to(vch_use_t *u, vch_ledger_t *l, const vch_signer_t *signer
     char spool[VCH_PATH_MAX];
     uint32_t(*row)[2] = NULL;
     vch_fetch_t *f;
-    if (vch_path(spool, "%s.spool", path) != VCH_OK) return vch_fail(err, VCH_ERR_LIMIT, "the path is too long");
+    if (vch_path(spool, "%s.vouch-spool", path) != VCH_OK) return vch_fail(err, VCH_ERR_LIMIT, "the path is too long");
     VCH_TRY(all_rows(u, &row, err));
     vch_rc rc = vch_fetch_open(&f, u, l, signer, spool, err);
     if (rc == VCH_OK) {

@@ -137,11 +137,20 @@ static vch_rc fetch_extent(vch_fetch_t *f, vch_vault_t *v, const vch_signer_t *u
     return VCH_OK;
 }
 
+/* One of a fetch that was cut off may lie there. */
+static vch_rc open_spool(vch_fetch_t *f, vch_err_t *err)
+{
+    vch_rc rc = f->l->port->disk->remove(f->l->port, f->spool_path);
+    if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND)
+        return vch_fail(err, rc, "%s can't be removed: %s", f->spool_path, vch_rc_text(rc));
+    return vch_file_open(f->l->port, &f->spool, f->spool_path, VCH_OPEN_NEW, err);
+}
+
 static vch_rc fetch_all(vch_fetch_t *f, const vch_signer_t *user, vch_err_t *err)
 {
     vch_vault_t *v;
     VCH_TRY(vch_vault_open(&v, f->l, err));
-    vch_rc rc = vch_file_open(f->l->port, &f->spool, f->spool_path, VCH_OPEN_NEW, err);
+    vch_rc rc = open_spool(f, err);
     for (uint32_t e = 0; rc == VCH_OK && e < f->use->extents; e++)
         if (f->in_vault[e]) rc = fetch_extent(f, v, user, e, err);
     if (rc == VCH_OK) rc = flush_spool(f, err);

@@ -123,7 +123,8 @@ static vch_rc registered(vch_ledger_t *l, const vch_signer_t *key, bool *ret, vc
     vch_rc rc = vch_party_of(l, key, &party, NULL);
     vch_ledger_read_end(l);
     *ret = rc == VCH_OK;
-    return rc == VCH_ERR_KEY ? VCH_OK : rc;
+    if (rc == VCH_OK || rc == VCH_ERR_KEY) return VCH_OK;
+    return vch_fail(err, rc, "whether a key is registered can't be read: %s", vch_rc_text(rc));
 }
 
 static vch_rc register_key(vch_ledger_t *l, const vch_signer_t *registrar, const char *name, const char *role,
@@ -156,7 +157,8 @@ static vch_rc named(vch_ledger_t *l, const char *name, bool *ret, vch_err_t *err
     vch_rc rc = vch_resolve(l, 'p', name, &party, NULL);
     vch_ledger_read_end(l);
     *ret = rc == VCH_OK;
-    return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;
+    if (rc == VCH_OK || rc == VCH_ERR_NOT_FOUND) return VCH_OK;
+    return vch_fail(err, rc, "whether there is a party %s can't be read: %s", name, vch_rc_text(rc));
 }
 
 /* A key that exists is used; a party that exists is not registered again, and

@@ -13,7 +13,7 @@
 static void nothing_came_out(world_t *w)
 {
     char spool[100];
-    snprintf(spool, sizeof spool, "%s.spool", w->out);
+    snprintf(spool, sizeof spool, "%s.vouch-spool", w->out);
     assert_int_not_equal(access(w->out, F_OK), 0);
     assert_int_not_equal(access(spool, F_OK), 0);
 }
