@@ -276,12 +276,21 @@ static bool ends_in(const char *name, const char *end)
     return n >= m && strcmp(name + n - m, end) == 0;
 }
 
+/* What a trustee remembers is a key: a copy of it would undo every erasure. */
+static bool private_part(const char *path, const char *name)
+{
+    static const char trustee[] = "vault/trustee-", storage[] = "vault/storage-";
+    if (strcmp(path, "keys") == 0 || strncmp(path, trustee, sizeof trustee - 1) == 0) return true;
+    return strncmp(path, storage, sizeof storage - 1) == 0 && strcmp(name, "key.pem") == 0;
+}
+
 /* Derived, private, or not ours to keep. */
 static bool skipped(const walk_t *w, const char *path, const char *name)
 {
     static const char *const top[] = {"lock", "state", "tlog", "run", "log", "quarantine", BK_LIST, ND_RESTORED};
     if (ends_in(name, ".tmp") || ends_in(name, ".part") || strcmp(name, "lock") == 0) return true;
-    if (strcmp(path, "keys") == 0 && !w->keys) return true;
+    if (strncmp(path, "vault/", 6) == 0 && strncmp(name, "up-", 3) == 0) return true; /* an upload under way */
+    if (!w->keys && private_part(path, name)) return true;
     for (size_t i = 0; i < sizeof top / sizeof *top; i++)
         if (strcmp(path, top[i]) == 0) return true;
     return false;

@@ -479,6 +479,11 @@ def the_vault():
     assert "storage node 2 is gone" in error_of(9, "ERR_UNREACHABLE", "dataset", "add", "d9", more, "--as", "clinic")["text"]
     os.rename(lost, os.path.join(LEDGER, "vault", "storage-2"))
     assert ask("dataset", "add", "d9", more, "--as", "clinic")["added"] == 1
+    backup = path("vaulted-backup")
+    ask("backup", "make", backup)
+    assert sorted(os.listdir(os.path.join(backup, "vault"))) == ["storage-1", "storage-2", "storage-3"]
+    assert [name for _, _, names in os.walk(os.path.join(backup, "vault")) for name in names if not name.endswith(".shard")] == []
+    shutil.rmtree(backup)
     said = ask("erasure", "request", "d9", "--subject", "v3", "--as", "clinic")
     assert said["owners"] == 1 and said["signed by"] == "the custodian"
     error_of(6, "ERR_NOT_FOUND", "erasure", "request", "d9", "--subject", "v3", "--as", "clinic")
