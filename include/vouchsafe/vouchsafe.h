@@ -165,6 +165,13 @@ VCH_API VCH_MUST_USE vch_rc vch_vault_up(vch_ledger_t *, const vch_signer_t *reg
 /* {"mode", "trustees": [{"name", "here", "why"}], "threshold", "storage": […], "data", "trust"}. */
 VCH_API VCH_MUST_USE vch_rc vch_vault_status(vch_ledger_t *, vch_text_t *ret_json, vch_err_t *);
 
+/* Every block of every shard against the ledger: [{"node", "here", "shards",
+ * "missing" (or unreadable), "blocks", "damaged"}, …]. */
+VCH_API VCH_MUST_USE vch_rc vch_storage_audit(vch_ledger_t *, vch_text_t *ret_json, vch_err_t *);
+/* Shards of node `number` (from 1) that are missing or damaged made anew from
+ * the others'; *ret_repaired of them.  Its folder and key must be there. */
+VCH_API VCH_MUST_USE vch_rc vch_storage_repair(vch_ledger_t *, unsigned number, uint64_t *ret_repaired, vch_err_t *);
+
 /* Erase subjects for good: everything they said is withdrawn, their numbers are
  * never used again, custodian and trustees forget what opened their rows.
  * wallet NULL: on the custodian's word, and owners is not looked at.  Asking

@@ -233,6 +233,8 @@ CLI_HANDLER(cli_wallet_show);
 CLI_HANDLER(cli_wallet_keys);
 CLI_HANDLER(cli_erasure_request);
 CLI_HANDLER(cli_erasure_status);
+CLI_HANDLER(cli_storage_audit);
+CLI_HANDLER(cli_storage_repair);
 CLI_HANDLER(cli_vault_up);
 CLI_HANDLER(cli_vault_status);
 CLI_HANDLER(cli_dataset_create);

@@ -103,7 +103,7 @@ static vch_rc look_at_key(void *ctx, const char *name)
 
 static void look_at_permissions(doctor_t *d)
 {
-    static const char *const folder[] = {"custody", "data", "decisions"};
+    static const char *const folder[] = {"custody", "data", "decisions", "vault"};
     char path[VCH_PATH_MAX];
     vch_stat_t st;
     vch_health_t before = d->worst;

@@ -78,6 +78,11 @@ VCH_MUST_USE vch_rc vch_shards_read(vch_shards_t *, uint32_t segment, uint8_t *r
  * removed once the new one's blocks all verified). */
 VCH_MUST_USE vch_rc vch_shards_repair(vch_shards_t *, unsigned node, vch_backend_t *to, vch_err_t *);
 
+/* Blocks of node j's shard that are the manifest's; all of them are read.
+ * ERR_UNREACHABLE when the node is gone or has no such object, ERR_CORRUPT when
+ * its length, manifest or trailer is not the shard's. */
+VCH_MUST_USE vch_rc vch_shards_check(vch_shards_t *, unsigned node, uint32_t *ret_good, vch_err_t *);
+
 /* ---- audit: prove that you still hold it ---- */
 
 /* What a node shows of its shard: one chunk and its way to the block's hash. */

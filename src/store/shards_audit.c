@@ -59,6 +59,35 @@ vch_rc vch_shards_repair(vch_shards_t *s, unsigned node, vch_backend_t *to, vch_
     return replace(s, node, to, err);
 }
 
+static vch_rc tail_is_right(vch_shards_t *s, unsigned node, uint64_t size, vch_err_t *err)
+{
+    uint8_t want[SH_TRAILER], *tail;
+    size_t n = s->manifest.n + SH_TRAILER;
+    if (size != s->at[s->segments] + n) return vch_fail(err, VCH_ERR_CORRUPT, "storage node %u: its length", node + 1);
+    tail = vch_alloc(n);
+    if (!tail) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
+    vch_rc rc = s->node[node]->ops->read(s->node[node], s->name, tail, n, s->at[s->segments], err);
+    sh_put_trailer(want, &s->extent, node, s->k, s->n, s->segments, vch_crc32c(0, s->manifest.p, s->manifest.n));
+    if (rc == VCH_OK &&
+        (memcmp(tail, s->manifest.p, s->manifest.n) != 0 || memcmp(tail + s->manifest.n, want, SH_TRAILER) != 0))
+        rc = vch_fail(err, VCH_ERR_CORRUPT, "storage node %u: its manifest or trailer is damaged", node + 1);
+    vch_free(tail);
+    return rc;
+}
+
+vch_rc vch_shards_check(vch_shards_t *s, unsigned node, uint32_t *ret_good, vch_err_t *err)
+{
+    uint64_t size;
+    *ret_good = 0;
+    if (node >= s->n || !s->node[node]) return vch_fail(err, VCH_ERR_UNREACHABLE, "storage node %u is gone", node + 1);
+    if (s->node[node]->ops->size(s->node[node], s->name, &size, NULL) != VCH_OK)
+        return vch_fail(err, VCH_ERR_UNREACHABLE, "storage node %u does not have the shard", node + 1);
+    VCH_TRY(tail_is_right(s, node, size, err));
+    for (uint32_t i = 0; i < s->segments; i++)
+        *ret_good += sh_fetch_block(s, i, node, s->work.block[node], NULL) == VCH_OK;
+    return VCH_OK;
+}
+
 /* ---- audit -------------------------------------------------------------------------------- */
 
 static uint32_t chunks_of(const vch_shards_t *s, uint32_t segment)

@@ -479,6 +479,23 @@ def the_vault():
     assert "storage node 2 is gone" in error_of(9, "ERR_UNREACHABLE", "dataset", "add", "d9", more, "--as", "clinic")["text"]
     os.rename(lost, os.path.join(LEDGER, "vault", "storage-2"))
     assert ask("dataset", "add", "d9", more, "--as", "clinic")["added"] == 1
+    whole = ask("storage", "audit")
+    assert [(n["here"], n["shards"], n["missing"], n["damaged"]) for n in whole] == [(True, 2, 0, 0)] * 3, whole
+    shards = os.path.join(LEDGER, "vault", "storage-1", "shards")
+    first, second = sorted(os.listdir(shards))
+    kept = open(os.path.join(shards, first), "rb").read()
+    os.remove(os.path.join(shards, first))
+    with open(os.path.join(shards, second), "r+b") as file:
+        file.seek(20)
+        old = file.read(1)[0]
+        file.seek(20)
+        file.write(bytes([old ^ 4]))
+    hurt = ask("storage", "audit")
+    assert (hurt[0]["missing"], hurt[0]["damaged"]) == (1, 1) and hurt[1:] == whole[1:], hurt
+    assert ask("storage", "repair", "1")["repaired"] == 2 and ask("storage", "repair", "1")["repaired"] == 0
+    assert ask("storage", "audit") == whole and open(os.path.join(shards, first), "rb").read() == kept
+    error_of(2, "ERR_USAGE", "storage", "repair", "none")
+    error_of(6, "ERR_NOT_FOUND", "storage", "repair", "4")
     backup = path("vaulted-backup")
     ask("backup", "make", backup)
     assert sorted(os.listdir(os.path.join(backup, "vault"))) == ["storage-1", "storage-2", "storage-3"]

@@ -375,6 +375,30 @@ static void cut_power(void **state)
     assert_true(none > 10);
 }
 
+/* Each byte of a shard counts for the check of that node alone. */
+static void a_check_finds_it(void **state)
+{
+    store_t *s = *state;
+    char path[128];
+    vch_shards_t *r;
+    uint32_t good;
+    uint64_t size = shard_size(s, 2), blocks = size - SH_TRAILER - SEGMENTS * sh_row_size(NODES);
+    shard_path(s, 2, path);
+    OK(vch_shards_open(&r, s->node, K, NODES, &s->extent, &s->root, &err));
+    for (uint64_t at = 0; at < size; at += at < 9000 || at >= blocks ? 41 : 5003) {
+        assert_true(vch_sim_flip(s->sim, path, at, 0x08));
+        vch_rc rc = vch_shards_check(r, 2, &good, &err);
+        assert_int_equal(rc, at < blocks ? VCH_OK : VCH_ERR_CORRUPT);
+        if (rc == VCH_OK) assert_int_equal(good, SEGMENTS - 1);
+        OK(vch_shards_check(r, 1, &good, &err));
+        assert_int_equal(good, SEGMENTS);
+        assert_true(vch_sim_flip(s->sim, path, at, 0x08));
+    }
+    OK(vch_shards_check(r, 2, &good, &err));
+    assert_int_equal(good, SEGMENTS);
+    vch_shards_close(r);
+}
+
 /* ---- repair ---------------------------------------------------------------------------------- */
 
 static uint8_t *object_bytes(store_t *s, unsigned node, uint64_t *ret_n)
@@ -559,6 +583,7 @@ int main(void)
         T(a_failing_disk, set_up_bare),
         T(refused_memory, set_up_bare),
         T(cut_power, set_up_bare),
+        T(a_check_finds_it, set_up),
         T(repair_gives_the_same_bytes, set_up),
         T(no_repair_from_one, set_up),
         T(audits_are_answered_by_who_holds_it, set_up),
