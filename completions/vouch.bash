@@ -38,7 +38,7 @@ _vouch() {
     'config ') words='show accept ' ;;
     'backup ') words='make check restore ' ;;
     'witness ') words='init serve show ' ;;
-    'init '*) words=' --operator --origin --algorithm --grant-life' ;;
+    'init '*) words=' --operator --origin --algorithm --grant-life --no-vault' ;;
     'check '*) words=' --full --repair' ;;
     'serve '*) words=' --listen --tls-cert --tls-key --public-plain --log-level' ;;
     'verify '*) words=' --trust --against --as-of' ;;

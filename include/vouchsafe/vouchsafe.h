@@ -69,6 +69,7 @@ typedef struct {
     int rebuilt;        /* derived state was rebuilt on opening */
     int recovered;      /* an unacknowledged sync group was cut off on opening */
     char note[240];     /* warnings of opening, for people; may be empty */
+    int vault;          /* rows go into the embedded vault; 0 on a remote handle, which can't tell */
 } vch_ledger_info_t;
 VCH_API VCH_MUST_USE vch_rc vch_ledger_info(vch_ledger_t *, vch_ledger_info_t *ret, vch_err_t *);
 

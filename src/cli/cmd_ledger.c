@@ -4,6 +4,20 @@
 
 #include "cli/cli.h"
 
+/* The ledger is made, whatever comes of this. */
+static vch_rc put_vault_up(cli_t *cli, const char *dir, const char *operator_name)
+{
+    vch_ledger_t *l;
+    vch_signer_t *signer = NULL;
+    vch_err_t ignored;
+    VCH_TRY(vch_ledger_open(&l, dir, 0, &cli->err));
+    vch_rc rc = vch_identity_load(l, operator_name, NULL, &signer, &cli->err);
+    if (rc == VCH_OK) rc = vch_vault_up(l, signer, &cli->err);
+    vch_signer_free(signer);
+    vch_rc closed = vch_ledger_close(l, rc == VCH_OK ? &cli->err : &ignored);
+    return rc == VCH_OK ? closed : rc;
+}
+
 vch_rc cli_init(cli_t *cli)
 {
     const char *operator_name, *origin = cli_get(cli, "origin");
@@ -20,11 +34,19 @@ vch_rc cli_init(cli_t *cli)
     const char *dir = cli->args ? cli->arg[0] : cli->dir;
     VCH_TRY(vch_ledger_init(dir, &init, &cli->err));
     cli_say(cli, "made a ledger in %s; keys/ holds its private keys, so keep it to yourself", dir);
+    bool vault = !cli_get(cli, "no-vault");
+    if (vault) {
+        vch_rc rc = put_vault_up(cli, dir, operator_name);
+        if (rc != VCH_OK) return vch_context(&cli->err, rc, "the ledger is made, its vault isn't (vouch vault up)");
+        cli_say(cli, "its vault runs in this process, one trust domain: it guards against lost folders, not against "
+                     "whoever runs this machine");
+    }
     cj_begin(&j);
     cj_open(&j, NULL, '{');
     cj_text(&j, "directory", dir);
     cj_text(&j, "origin", init.origin);
     cj_text(&j, "operator", operator_name);
+    cj_text(&j, "rows", vault ? "in the embedded vault" : "in data/, in the clear");
     cj_close(&j, '}');
     return cj_show(cli, &j);
 }
@@ -49,7 +71,10 @@ vch_rc cli_status(cli_t *cli)
     cj_bool(&j, "recovered", info.recovered);
     cj_text(&j, "note", info.note);
     cj_text(&j, "time source", "the operator's clock");
-    cj_text(&j, "rows", "data/ holds them in the clear; there is no vault yet");
+    if (!cli->node)
+        cj_text(&j, "rows",
+                info.vault ? "go into the embedded vault: one trust domain, this process"
+                           : "lie in data/ in the clear");
     cj_close(&j, '}');
     return cj_show(cli, &j);
 }

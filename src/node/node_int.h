@@ -245,6 +245,10 @@ void nd_remote_write(vch_ledger_t *, nd_request_t *r);
 vch_rc nd_remote_submit(vch_ledger_t *, const uint8_t *const *tx, const size_t *tx_n, size_t n, vch_receipt_t *ret,
                         vch_rc *ret_rc, vch_err_t *);
 
+/* ---- the vault (vault.c) ---- */
+/* Its folder is there and the settings don't turn it off. */
+bool nd_has_vault(const vch_ledger_t *);
+
 /* ---- erasure (owner.c) ---- */
 /* wallet NULL: the custodian's own word, then owners is not looked at. */
 vch_rc nd_say_erase(vch_ledger_t *, const vch_signer_t *carrier, const vch_wallet_t *, const char *dataset,

@@ -109,8 +109,8 @@ static vch_rc write_inputs(run_t *r)
     VCH_TRY(vch_path(spool, "%s/rows.vouch-spool", r->work));
     VCH_TRY(vch_fetch_open(&f, &r->use, r->l, r->signer, spool, r->err));
     vch_rc rc = write_files(r, f);
-    vch_fetch_close(f);
-    return rc;
+    vch_rc closed = vch_fetch_close(f, rc == VCH_OK ? r->err : NULL);
+    return rc == VCH_OK ? closed : rc;
 }
 
 /* ---- entries ------------------------------------------------------------------------------ */

@@ -267,7 +267,8 @@ static vch_rc fetch_to(vch_use_t *u, vch_ledger_t *l, const vch_signer_t *signer
     vch_rc rc = vch_fetch_open(&f, u, l, signer, spool, err);
     if (rc == VCH_OK) {
         rc = vch_fetch_write_csv(f, path, (const uint32_t(*)[2])row, (size_t)u->count, err);
-        vch_fetch_close(f);
+        vch_rc closed = vch_fetch_close(f, rc == VCH_OK ? err : NULL);
+        if (rc == VCH_OK) rc = closed;
     }
     vch_free(row);
     return rc;

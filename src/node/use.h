@@ -54,7 +54,9 @@ void vch_use_close(vch_use_t *);
 typedef struct vch_fetch vch_fetch_t;
 VCH_MUST_USE vch_rc vch_fetch_open(vch_fetch_t **ret, const vch_use_t *use, vch_ledger_t *, const vch_signer_t *user,
                                    const char *spool, vch_err_t *);
-void vch_fetch_close(vch_fetch_t *); /* NULL is fine */
+/* ERR_… names the spool when it can't be removed: it holds rows in the clear.
+ * NULL is fine. */
+VCH_MUST_USE vch_rc vch_fetch_close(vch_fetch_t *, vch_err_t *);
 /* Rows (extent, row) as CSV with a header, each checked against its
  * commitments before it is written.  May be called several times. */
 VCH_MUST_USE vch_rc vch_fetch_write_csv(vch_fetch_t *, const char *path, const uint32_t (*row)[2], size_t n,

@@ -221,30 +221,42 @@ vch_rc vch_fetch_open(vch_fetch_t **ret, const vch_use_t *u, vch_ledger_t *l, co
     vch_buf_init(&f->text, 64u << 20);
     vch_rc rc = vch_path(f->spool_path, "%s", spool);
     rc = rc == VCH_OK ? prepare(f, user, err) : vch_fail(err, rc, "the path is too long");
-    if (rc == VCH_OK)
+    if (rc == VCH_OK) {
         *ret = f;
-    else
-        vch_fetch_close(f);
-    return rc;
+        return rc;
+    }
+    vch_err_t left = {0};
+    vch_rc stays = vch_fetch_close(f, &left);
+    return stays == VCH_OK ? rc : vch_context(err, rc, "%.200s; and before that", left.text);
 }
 
-void vch_fetch_close(vch_fetch_t *f)
+/* Tried twice, and told when it stays. */
+static vch_rc remove_spool(vch_fetch_t *f, vch_err_t *err)
 {
-    if (!f) return;
+    if (!f->spool) return VCH_OK;
+    vch_file_close(f->l->port, f->spool);
+    vch_rc rc = f->l->port->disk->remove(f->l->port, f->spool_path);
+    if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND) rc = f->l->port->disk->remove(f->l->port, f->spool_path);
+    if (rc == VCH_OK || rc == VCH_ERR_NOT_FOUND) return VCH_OK;
+    vch_fail(err, rc, "rows in the clear are left in %s: %s", f->spool_path, vch_rc_text(rc));
+    return vch_hint(err, rc, "remove it");
+}
+
+vch_rc vch_fetch_close(vch_fetch_t *f, vch_err_t *err)
+{
+    if (!f) return VCH_OK;
     for (uint32_t i = 0; i < f->use->extents; i++) {
         if (f->reader) vch_rows_close(f->reader[i]);
         if (f->place) vch_free(f->place[i]);
     }
-    if (f->spool) {
-        vch_file_close(f->l->port, f->spool);
-        (void)f->l->port->disk->remove(f->l->port, f->spool_path);
-    }
+    vch_rc rc = remove_spool(f, err);
     if (f->text.p) vch_wipe(f->text.p, f->text.cap);
     vch_buf_free(&f->text);
     vch_free(f->reader);
     vch_free(f->in_vault);
     vch_free(f->place);
     vch_free(f);
+    return rc;
 }
 
 /* ---- the CSV file -------------------------------------------------------------------------------- */

@@ -250,6 +250,14 @@ static vch_rc open_storage(vch_vault_t *v, vch_err_t *err)
     return VCH_OK;
 }
 
+bool nd_has_vault(const vch_ledger_t *l)
+{
+    char path[VCH_PATH_MAX];
+    vch_stat_t st;
+    return l->in->vault.embedded && vch_ledger_path(l, path, "vault") == VCH_OK &&
+           l->port->disk->stat(l->port, path, &st) == VCH_OK;
+}
+
 static vch_rc has_vault(vch_ledger_t *l, vch_err_t *err)
 {
     char path[VCH_PATH_MAX];

@@ -101,7 +101,7 @@ static void next_rows(void **state)
 /* An export isn't synced, so it may be gone with the power, and is made again. */
 static void it_came_out(fh_t *w)
 {
-    if (w->cut) FH_OK(w, fetch(w));
+    if (w->cut) FH_OK(w, fetch(w)); /* which also clears the spool away */
     assert_int_equal(lines_of(w, OUT), 9);
     assert_false(fh_there(w, OUT ".vouch-spool"));
 }

@@ -34,7 +34,7 @@ REQUEST = ["access", "request", "d1", "--purpose", RESEARCH, "--processing", TRA
 
 
 def a_ledger_is_made_and_only_once():
-    assert ask("init", LEDGER, "--operator", "clinic")["operator"] == "clinic"
+    assert ask("init", LEDGER, "--operator", "clinic", "--no-vault")["operator"] == "clinic"
     error_of(7, "ERR_CONFLICT", "init", LEDGER, "--operator", "clinic")
     assert ask("status")["entries"] == 2
     assert ask("check")["good"] is True
