@@ -7,6 +7,8 @@
 #include "node/trustee.h"
 #include "node/vault_int.h"
 
+#define LOOK_AGAIN_MS 20u
+
 static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "out of memory"); }
 
 /* ---- asked of any vault ---------------------------------------------------------------- */
@@ -271,9 +273,8 @@ static vch_rc has_vault(vch_ledger_t *l, vch_err_t *err)
     return vch_hint(err, VCH_ERR_NOT_FOUND, "make one: vouch vault up");
 }
 
-vch_rc vch_vault_open(vch_vault_t **ret, vch_ledger_t *l, vch_err_t *err)
+static vch_rc open_now(vch_vault_t **ret, vch_ledger_t *l, vch_err_t *err)
 {
-    VCH_TRY(has_vault(l, err));
     vch_vault_t *v = vch_alloc(sizeof *v);
     if (!v) return no_memory(err);
     const vch_vault_settings_t *s = &l->in->vault;
@@ -289,6 +290,18 @@ vch_rc vch_vault_open(vch_vault_t **ret, vch_ledger_t *l, vch_err_t *err)
     else
         vch_vault_close(v);
     return rc;
+}
+
+/* Another process has the trustees for as long as it fetches or puts in. */
+vch_rc vch_vault_open(vch_vault_t **ret, vch_ledger_t *l, vch_err_t *err)
+{
+    VCH_TRY(has_vault(l, err));
+    uint64_t began = l->port->clock->boot_ms(l->port);
+    for (;;) {
+        vch_rc rc = open_now(ret, l, err);
+        if (rc != VCH_ERR_LOCKED || l->port->clock->boot_ms(l->port) - began >= l->lock_wait_ms) return rc;
+        l->port->clock->sleep_ms(l->port, LOOK_AGAIN_MS);
+    }
 }
 
 void vch_vault_close(vch_vault_t *v)

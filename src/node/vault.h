@@ -51,7 +51,7 @@ typedef struct {
 
 /* ERR_NOT_FOUND when this ledger has no vault.  A trustee or storage node whose
  * folder is lost or damaged is gone, and its text says why; that is no failure yet.
- * ERR_LOCKED: another process uses its trustees. */
+ * Waits [ledger] lock_wait_ms while another process uses its trustees, then ERR_LOCKED. */
 VCH_MUST_USE vch_rc vch_vault_open(vch_vault_t **ret, vch_ledger_t *, vch_err_t *);
 void vch_vault_close(vch_vault_t *); /* NULL is fine */
 /* Keep others from putting in, and clear away what a cut-off ingest left. */

@@ -542,6 +542,20 @@ static void a_deal_is_taken_once(void **state)
     alone_close(&a);
 }
 
+/* While somebody else has the trustees, opening the vault waits, then gives up. */
+static void the_vault_is_waited_for(void **state)
+{
+    world_t *w = *state;
+    alone_t a;
+    vch_vault_t *v;
+    alone_open(w, &a, 2);
+    w->l->lock_wait_ms = 60;
+    IS(VCH_ERR_LOCKED, vch_vault_open(&v, w->l, &w->err));
+    alone_close(&a);
+    OK(vch_vault_open(&v, w->l, &w->err));
+    vch_vault_close(v);
+}
+
 static void one_process_a_trustee(void **state)
 {
     world_t *w = *state;
@@ -639,6 +653,7 @@ int main(void)
         T(a_request_is_whole_or_nothing),
         T(a_deal_is_taken_once),
         T(one_process_a_trustee),
+        T(the_vault_is_waited_for),
         T(versions_and_runs_go_through_the_vault),
         T(a_check_finds_it_whole),
     };
