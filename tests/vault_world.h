@@ -138,7 +138,8 @@ static int tear_down(void **state)
 
 /* ---- rows in and out ------------------------------------------------------------------- */
 
-static vch_id_t ask_for(world_t *w, const vch_signer_t *who, const char *group, uint64_t expected)
+__attribute__((unused)) static vch_id_t ask_for(world_t *w, const vch_signer_t *who, const char *group,
+                                                uint64_t expected)
 {
     vch_receipt_t r;
     OK(vch_access_request(w->l, who, "cohort", RESEARCH, TRAINING, &group, group ? 1 : 0, &r, &w->err));

@@ -416,6 +416,94 @@ static void not_before_it_is_signed(void **state)
     alone_close(&a);
 }
 
+/* ---- P2: with a witness whose word is wanted --------------------------------------------- */
+
+#define WITNESS "witness-a.example"
+
+static void want_witness(world_t *w, const vch_signer_t *witness)
+{
+    char path[160];
+    vch_buf_t text;
+    snprintf(path, sizeof path, "%s/trust.policy", w->ledger);
+    vch_buf_init(&text, 1u << 16);
+    OK(vch_read_all(w->l->port, &text, path, 1u << 16, &w->err));
+    uint8_t *quorum = memmem(text.p, text.n, "quorum none", 11);
+    assert_non_null(quorum);
+    text.n = (size_t)(quorum - text.p);
+    OK(vch_buf_printf(&text, "witness a "));
+    OK(vch_vkey_put(&text, WITNESS, VCH_NOTE_COSIG_ED25519, vch_signer_public(witness)->b + 2));
+    OK(vch_buf_printf(&text, "\nquorum a\n"));
+    OK(vch_write_atomic(w->l->port, path, vch_buf_slice(&text), 0600, &w->err));
+    vch_buf_free(&text);
+}
+
+/* The newest checkpoint, cosigned `ago` seconds before now, and kept.  A forgery
+ * has the witness's cosignature of another text under it. */
+static void cosign(world_t *w, const vch_signer_t *witness, uint64_t ago, bool forge)
+{
+    vch_text_t note;
+    vch_buf_t all;
+    vch_checkpoint_t c;
+    uint64_t now = w->l->port->clock->wall_ms(w->l->port) / 1000;
+    OK(vch_ledger_checkpoint(w->l, &note, &w->err));
+    vch_buf_init(&all, 1u << 16);
+    OK(vch_buf_put(&all, note.p, note.n));
+    vch_slice_t text = vch_slice(note.p, (size_t)(strstr(note.p, "\n\n") - note.p) + 1);
+    OK(vch_checkpoint_get(&c, text));
+    OK(vch_note_cosign(&all, text, WITNESS, witness, now - ago));
+    if (forge) {
+        vch_buf_t other;
+        vch_buf_init(&other, 1u << 16);
+        OK(vch_note_cosign(&other, vch_str("another text\n"), WITNESS, witness, now - ago));
+        all.n = note.n;
+        OK(vch_buf_put(&all, other.p, other.n));
+        vch_buf_free(&other);
+    }
+    OK(vch_ledger_read_begin(w->l, &w->err));
+    vch_rc rc = vch_log_keep_cosigned(w->l->log, c.size, vch_buf_slice(&all), &w->err);
+    vch_ledger_read_end(w->l);
+    OK(rc);
+    vch_text_free(&note);
+    vch_buf_free(&all);
+}
+
+static void only_under_a_fresh_quorum(void **state)
+{
+    world_t *w = *state;
+    alone_t a;
+    uint8_t seeds[64], seed[32] = {11}, other[32] = {12};
+    vch_signer_t *witness, *stranger;
+    OK(vch_signer_new(&witness, VCH_ALG_ED25519, seed, &w->err));
+    OK(vch_signer_new(&stranger, VCH_ALG_ED25519, other, &w->err));
+    alone_open(w, &a, 1);
+    OK(request(w, &a, w->key, seeds));
+    want_witness(w, witness);
+    IS(VCH_ERR_QUORUM, request(w, &a, w->key, seeds)); /* signed by the log, and by nobody else */
+    cosign(w, stranger, 0, false);
+    IS(VCH_ERR_QUORUM, request(w, &a, w->key, seeds)); /* by somebody under the witness's name */
+    cosign(w, witness, 0, true);
+    IS(VCH_ERR_QUORUM, request(w, &a, w->key, seeds)); /* its signature under another text */
+    cosign(w, witness, 61, false);
+    IS(VCH_ERR_QUORUM, request(w, &a, w->key, seeds)); /* committed, but stale: this trustee may be cut off */
+    assert_non_null(strstr(w->err.text, "older than 60 s"));
+    cosign(w, witness, 0, false);
+    OK(request(w, &a, w->key, seeds)); /* the same checkpoint, cosigned again */
+    /* a grant that came after it waits for its own */
+    vch_id_t fresh = ask_for(w, w->key, NULL, GIVEN);
+    vch_hash_t before = a.r->grant;
+    memcpy(a.r->grant.b, fresh.b, 32);
+    OK(vch_ledger_checkpoint(w->l, NULL, &w->err));
+    IS(VCH_ERR_QUORUM, request(w, &a, w->key, seeds));
+    a.r->grant = before;
+    OK(request(w, &a, w->key, seeds));
+    memcpy(a.r->grant.b, fresh.b, 32);
+    cosign(w, witness, 0, false);
+    OK(request(w, &a, w->key, seeds));
+    alone_close(&a);
+    vch_signer_free(witness);
+    vch_signer_free(stranger);
+}
+
 static void no_end_of_fetching(void **state)
 {
     world_t *w = *state;
@@ -649,6 +737,7 @@ int main(void)
         T(a_withdrawal_bites_at_once),
         cmocka_unit_test_setup_teardown(an_ended_grant_gives_nothing, set_up_short, tear_down),
         T(not_before_it_is_signed),
+        T(only_under_a_fresh_quorum),
         T(no_end_of_fetching),
         T(a_request_is_whole_or_nothing),
         T(a_deal_is_taken_once),
