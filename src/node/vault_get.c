@@ -313,8 +313,8 @@ static vch_rc open_row(vch_opening_t *o, uint32_t row, vch_opened_t *ret)
     *ret = (vch_opened_t){.salt = {NULL}};
     if (row - o->window >= o->window_n || o->window_n == 0) VCH_TRY(open_window(o, row));
     if (!o->has_block || row / VCH_KT_BLOCK != o->block / VCH_KT_BLOCK) VCH_TRY(open_block(o, row));
-    for (uint8_t g = 0; g < o->groups; g++)
-        if (o->want.groups >> g & 1) VCH_TRY(open_record(o, row, g, ret));
+    for (unsigned g = 0; g < o->groups; g++)
+        if (o->want.groups >> g & 1) VCH_TRY(open_record(o, row, (uint8_t)g, ret));
     return VCH_OK;
 }
 

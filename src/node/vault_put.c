@@ -121,8 +121,8 @@ vch_rc vch_sealing_put(vch_sealing_t *s, const uint8_t *salts, const vch_slice_t
     if (s->rows == VCH_EXTENT_ROWS_MAX)
         return vch_fail(err, VCH_ERR_LIMIT, "an extent has at most %u rows", VCH_EXTENT_ROWS_MAX);
     if (s->rows % VCH_KT_BLOCK == 0) VCH_TRY(derive_block(s));
-    for (uint8_t g = 0; g < s->groups; g++)
-        VCH_TRY(put_record(s, g, salts + (size_t)g * VCH_ROW_SALT_LEN, canonical[g]));
+    for (unsigned g = 0; g < s->groups; g++)
+        VCH_TRY(put_record(s, (uint8_t)g, salts + (size_t)g * VCH_ROW_SALT_LEN, canonical[g]));
     VCH_TRY(put_commitments(s, commitment));
     s->rows++;
     return VCH_OK;

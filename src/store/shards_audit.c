@@ -107,7 +107,7 @@ static void asked_chunk(const vch_shards_t *s, unsigned node, const vch_hash_t *
     text[81] = (uint8_t)node;
     vch_sha256(&h, text, sizeof text);
     for (uint32_t i = 0; i < s->segments; i++) total += chunks_of(s, i);
-    uint64_t number = vch_get_u64(h.b) % total;
+    uint64_t number = total ? vch_get_u64(h.b) % total : 0; /* a segment has a chunk, and there is one at least */
     for (*ret_segment = 0; number >= chunks_of(s, *ret_segment); ++*ret_segment) number -= chunks_of(s, *ret_segment);
     *ret_chunk = (uint32_t)number;
 }
