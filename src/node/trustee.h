@@ -21,8 +21,8 @@
 
 typedef struct vch_trustee vch_trustee_t;
 
-/* A grant's leaves of one tree are handed out so many times: enough for a
- * reader that was cut off, too few for one that serves others. */
+/* A grant's leaves of one tree are handed out so many times while the trustee is
+ * open: enough for a reader that was cut off, too few for one that serves others. */
 #define VCH_FETCHES_MAX 8u
 
 /* The directory is made when missing; the key is borrowed until close.
