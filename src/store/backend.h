@@ -3,7 +3,7 @@
  *
  * An object is written once, piece by piece, and is there, whole and durable,
  * from finish on; before that nobody sees it.  Objects are never changed.
- * Names: 1 to 80 of a-z, 0-9, '.', '-', not beginning with '.'; ERR_USAGE.
+ * Names: 1 to 80 of a-z, 0-9, '.', '-', not beginning with '.' or "up-"; ERR_USAGE.
  *
  * Results: ERR_NOT_FOUND, ERR_CONFLICT (create: the name is there),
  * ERR_FULL, ERR_IO, ERR_UNREACHABLE, ERR_MEMORY.  One thread at a time on one

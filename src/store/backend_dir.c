@@ -16,6 +16,7 @@ typedef struct {
 struct vch_upload {
     dir_t *dir;
     vch_file_t *file;
+    bool renamed;
     char temporary[VCH_PATH_MAX], final[VCH_PATH_MAX];
     uint64_t at;
     vch_buf_t out;
@@ -55,7 +56,7 @@ static void end_upload(vch_upload_t *u)
 static void upload_abort(vch_upload_t *u)
 {
     vch_port_t *port = u->dir->port;
-    if (u->file) (void)port->disk->remove(port, u->temporary);
+    if (u->file) (void)port->disk->remove(port, u->renamed ? u->final : u->temporary);
     end_upload(u);
 }
 
@@ -115,6 +116,7 @@ static vch_rc make_durable(vch_upload_t *u, vch_err_t *err)
     VCH_TRY(drain(u, err));
     vch_rc rc = port->disk->sync(port, u->file);
     if (rc == VCH_OK) rc = port->disk->rename(port, u->temporary, u->final);
+    u->renamed = rc == VCH_OK;
     if (rc == VCH_OK) rc = port->disk->sync_dir(port, u->dir->path);
     return rc == VCH_OK ? rc : vch_fail(err, rc, "%s can't be finished: %s", u->final, vch_rc_text(rc));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reed–Solomon over GF(2^8) by ISA-L, with a Cauchy matrix: any k of n blocks
- * have the whole. */
+ * have the whole.  With k = 1 all factors are 1. */
 #include <isa-l.h>
 
 #include "store/shards.h"
@@ -21,6 +21,7 @@ vch_rc vch_coding_new(vch_coding_t **ret, unsigned k, unsigned n)
     c->k = k;
     c->n = n;
     gf_gen_cauchy1_matrix(c->matrix, (int)n, (int)k);
+    if (k == 1) memset(c->matrix, 1, n); /* plain copies */
     if (n > k) ec_init_tables((int)k, (int)(n - k), c->matrix + (size_t)k * k, c->parity);
     *ret = c;
     return VCH_OK;

@@ -49,6 +49,7 @@ typedef struct vch_shards_writer vch_shards_writer_t;
 /* node: n back ends, borrowed until finish or abort. */
 VCH_MUST_USE vch_rc vch_shards_begin(vch_shards_writer_t **ret, vch_backend_t *const *node, unsigned k, unsigned n,
                                      const vch_hash_t *extent, vch_err_t *);
+/* After a failure but ERR_LIMIT, put and finish are refused: abort. */
 VCH_MUST_USE vch_rc vch_shards_put(vch_shards_writer_t *, const vch_segment_t *, const uint8_t *data, vch_err_t *);
 /* All n shards are durable, or none is left.  Ends the writer either way. */
 VCH_MUST_USE vch_rc vch_shards_finish(vch_shards_writer_t *, vch_hash_t *ret_root, vch_err_t *);

@@ -10,8 +10,11 @@ static vch_rc rebuild_block(vch_shards_t *s, uint32_t segment, unsigned node, vc
     size_t block = sh_block_size(s->segment[segment].length, s->k);
     vch_hash_t hash;
     uint32_t have = 0;
-    for (unsigned i = 0; i < s->n && (unsigned)__builtin_popcount(have) < s->k; i++)
-        if (i != node && sh_fetch_block(s, segment, i, s->work.block[i], NULL) == VCH_OK) have |= 1u << i;
+    for (unsigned i = 0; i < s->n && (unsigned)__builtin_popcount(have) < s->k; i++) {
+        vch_rc rc = i == node ? VCH_ERR_NOT_FOUND : sh_fetch_block(s, segment, i, s->work.block[i], NULL);
+        if (rc == VCH_ERR_MEMORY) return vch_fail(err, rc, "out of memory");
+        if (rc == VCH_OK) have |= 1u << i;
+    }
     if (vch_coding_rebuild(s->coding, s->work.block, block, have, 1u << node) != VCH_OK)
         return vch_fail(err, VCH_ERR_UNREACHABLE, "segment %u: %d other storage nodes have their block, and %u must",
                         segment, __builtin_popcount(have), s->k);

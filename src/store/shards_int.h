@@ -24,8 +24,6 @@ vch_rc sh_work_make(sh_work_t *, unsigned k, unsigned n);
 void sh_work_free(sh_work_t *);
 /* Leaf hashes of a block's chunks; their number. */
 size_t sh_chunk_hashes(vch_hash_t *ret, const uint8_t *block, size_t n);
-/* Leaf hashes of a block's chunks; how many. */
-size_t sh_leaves(vch_hash_t *ret, const uint8_t *block, size_t n);
 /* RFC 6962 root over the chunks of a block. */
 void sh_block_hash(vch_hash_t *ret, const uint8_t *block, size_t n, vch_hash_t *leaf);
 void sh_name(char ret[72], const vch_hash_t *extent);
@@ -46,9 +44,6 @@ struct vch_shards {
 
 /* One node's block of a segment into to; VCH_OK only when it is the manifest's. */
 vch_rc sh_fetch_block(vch_shards_t *, uint32_t segment, unsigned node, uint8_t *to, vch_err_t *);
-/* k good blocks into the working memory, data blocks first, none of the nodes in
- * `skip`; their bits.  *ret_bad (may be NULL) as in vch_shards_read. */
-uint32_t sh_gather(vch_shards_t *, uint32_t segment, uint32_t skip, uint32_t *ret_bad);
 void sh_put_trailer(uint8_t ret[SH_TRAILER], const vch_hash_t *extent, unsigned node, unsigned k, unsigned n,
                     uint32_t segments, uint32_t crc);
 

@@ -167,24 +167,28 @@ vch_rc sh_fetch_block(vch_shards_t *s, uint32_t segment, unsigned node, uint8_t 
     return vch_hash_eq(&hash, &s->hash[(size_t)segment * s->n + node]) ? VCH_OK : VCH_ERR_COMMITMENT;
 }
 
-/* k good blocks, data blocks first; their bits. */
-static uint32_t gather(vch_shards_t *s, uint32_t segment, uint32_t *ret_bad)
+/* k good blocks, data blocks first, in s->work; their bits.  Only memory that
+ * is refused ends it. */
+static vch_rc gather(vch_shards_t *s, uint32_t segment, uint32_t *ret_have, uint32_t *ret_bad, vch_err_t *err)
 {
-    uint32_t have = 0, bad_nodes = 0;
-    for (unsigned i = 0; i < s->n && (unsigned)__builtin_popcount(have) < s->k; i++) {
+    uint32_t bad_nodes = 0;
+    *ret_have = 0;
+    for (unsigned i = 0; i < s->n && (unsigned)__builtin_popcount(*ret_have) < s->k; i++) {
         vch_rc rc = sh_fetch_block(s, segment, i, s->work.block[i], NULL);
-        if (rc == VCH_OK) have |= 1u << i;
+        if (rc == VCH_ERR_MEMORY) return vch_fail(err, rc, "out of memory");
+        if (rc == VCH_OK) *ret_have |= 1u << i;
         if (rc == VCH_ERR_COMMITMENT || rc == VCH_ERR_CORRUPT) bad_nodes |= 1u << i;
     }
     if (ret_bad) *ret_bad = bad_nodes;
-    return have;
+    return VCH_OK;
 }
 
 vch_rc vch_shards_read(vch_shards_t *s, uint32_t segment, uint8_t *ret, uint32_t *ret_bad, vch_err_t *err)
 {
+    uint32_t have, data = (1u << s->k) - 1;
     if (segment >= s->segments) return vch_fail(err, VCH_ERR_NOT_FOUND, "there is no segment %u", segment);
     size_t length = s->segment[segment].length, block = sh_block_size((uint32_t)length, s->k);
-    uint32_t have = gather(s, segment, ret_bad), data = (1u << s->k) - 1;
+    VCH_TRY(gather(s, segment, &have, ret_bad, err));
     if (vch_coding_rebuild(s->coding, s->work.block, block, have, data) != VCH_OK)
         return vch_fail(err, VCH_ERR_UNREACHABLE, "segment %u: %d storage nodes of %u have their block, and %u must",
                         segment, __builtin_popcount(have), s->n, s->k);

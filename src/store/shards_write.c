@@ -6,6 +6,7 @@
 
 struct vch_shards_writer {
     unsigned k, n;
+    bool failed; /* a segment is only partly there: nothing more can come of it */
     vch_hash_t extent;
     uint32_t segments;
     uint32_t next[256]; /* row of each stream that must come next */
@@ -145,6 +146,7 @@ static vch_rc put_row(vch_shards_writer_t *w, const vch_segment_t *s, size_t blo
 
 vch_rc vch_shards_put(vch_shards_writer_t *w, const vch_segment_t *s, const uint8_t *data, vch_err_t *err)
 {
+    if (w->failed) return vch_fail(err, VCH_ERR_IO, "an earlier segment was not written");
     if (!fits(w, s)) return vch_fail(err, VCH_ERR_LIMIT, "a segment that can't come here");
     size_t block = sh_block_size(s->length, w->k);
     for (unsigned i = 0; i < w->k; i++) {
@@ -153,11 +155,13 @@ vch_rc vch_shards_put(vch_shards_writer_t *w, const vch_segment_t *s, const uint
         memset(w->work.block[i] + n, 0, block - n);
     }
     vch_coding_encode(w->coding, w->work.block, block);
+    w->failed = true;
     if (put_row(w, s, block) != VCH_OK) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
     for (unsigned i = 0; i < w->n; i++)
         VCH_TRY(w->node[i]->ops->append(w->upload[i], vch_slice(w->work.block[i], block), err));
     w->next[s->stream] = s->first + s->count;
     w->segments++;
+    w->failed = false;
     return VCH_OK;
 }
 
@@ -178,6 +182,7 @@ vch_rc vch_shards_finish(vch_shards_writer_t *w, vch_hash_t *ret_root, vch_err_t
 {
     uint32_t crc = vch_crc32c(0, w->manifest.p, w->manifest.n);
     vch_rc rc = w->segments ? VCH_OK : vch_fail(err, VCH_ERR_LIMIT, "an extent without a segment");
+    if (w->failed) rc = vch_fail(err, VCH_ERR_IO, "a segment was not written");
     unsigned done = 0;
     for (; rc == VCH_OK && done < w->n; done++) rc = finish_node(w, done, crc, err);
     if (rc == VCH_OK) {

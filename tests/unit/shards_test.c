@@ -254,8 +254,6 @@ static void what_cannot_be_written(void **state)
     assert_int_equal(reads_whole(s), 0);
 }
 
-/* ---- faults --------------------------------------------------------------------------- */
-
 static vch_rc count_object(void *ctx, const char *name)
 {
     (void)name;
@@ -280,6 +278,43 @@ static unsigned files(store_t *s)
     }
     return n;
 }
+
+/* A put that failed half-way leaves a writer of which nothing comes. */
+static void a_failed_put_sticks(void **state)
+{
+    store_t *s = *state;
+    vch_shards_writer_t *w;
+    vch_segment_t large = {0, 0, 1, 3u << 20}, next = {0, 1, 1, 1};
+    uint8_t *data = calloc(1, large.length);
+    OK(vch_shards_begin(&w, s->node, K, NODES, &s->extent, &err));
+    vch_sim_fail_io(s->sim, 2, VCH_FAULT_EIO); /* the second node's block */
+    assert_int_equal(vch_shards_put(w, &large, data, &err), VCH_ERR_IO);
+    vch_sim_fail_io(s->sim, 0, VCH_FAULT_NONE);
+    assert_int_equal(vch_shards_put(w, &large, data, &err), VCH_ERR_IO);
+    assert_int_equal(vch_shards_put(w, &next, data, &err), VCH_ERR_IO);
+    assert_int_not_equal(vch_shards_finish(w, &s->root, &err), VCH_OK);
+    assert_int_equal(files(s), 0);
+    free(data);
+}
+
+/* An object whose last sync fails is no object. */
+static void an_unsure_finish_leaves_nothing(void **state)
+{
+    store_t *s = *state;
+    for (uint64_t n = 1; n < 10; n++) {
+        vch_upload_t *u;
+        OK(s->node[0]->ops->create(s->node[0], &u, "thing", &err));
+        OK(s->node[0]->ops->append(u, vch_str("abc"), &err));
+        vch_sim_fail_io(s->sim, n, VCH_FAULT_EIO);
+        vch_rc rc = s->node[0]->ops->finish(u, &err);
+        vch_sim_fail_io(s->sim, 0, VCH_FAULT_NONE);
+        if (rc == VCH_OK) break;
+        assert_int_equal(files(s), 0);
+    }
+    OK(s->node[0]->ops->remove(s->node[0], "thing", &err));
+}
+
+/* ---- faults --------------------------------------------------------------------------- */
 
 /* Each disk call of writing fails once: all or nothing, and nothing is left. */
 static void a_failing_disk(void **state)
@@ -580,6 +615,8 @@ int main(void)
         T(too_many_flipped, set_up),
         T(another_root, set_up),
         T(what_cannot_be_written, set_up_bare),
+        T(a_failed_put_sticks, set_up_bare),
+        T(an_unsure_finish_leaves_nothing, set_up_bare),
         T(a_failing_disk, set_up_bare),
         T(refused_memory, set_up_bare),
         T(cut_power, set_up_bare),
