@@ -167,20 +167,31 @@ static vch_rc open_segments(vch_log_t *log, vch_err_t *err)
     return rc;
 }
 
-/* While another process appends, its group may be seen half written: what
- * looks bad is looked at again before it is judged. */
+#define LOOKS_UNFINISHED 3 /* at a group that may just be written */
+#define LOOKS_DAMAGED 10   /* at one that has others behind it: by now it may be whole, and damage stays */
+
+/* While another process appends, its group may be seen half written, and by the
+ * time of the next look others stand behind it: what looks bad is looked at
+ * again before it is judged. */
+static vch_rc scan_tail(vch_log_t *log, bool alone, vch_scan_t *scan, vch_recovery_t *ret, vch_err_t *err)
+{
+    vch_rc rc = VCH_OK;
+    for (int looks = 1;; looks++) {
+        if (looks > 1) vch_seg_unload(log, vch_log_tail(log));
+        vch_log_tail(log)->count = 0;
+        VCH_TRY(vch_seg_load(log, log->seg_n - 1, scan, err));
+        if (scan->kind == VCH_SCAN_END) return VCH_OK;
+        rc = scan->kind == VCH_SCAN_BAD ? vch_recover(log, scan, alone, ret, err) : VCH_OK;
+        if (alone || looks >= (rc == VCH_ERR_CORRUPT ? LOOKS_DAMAGED : LOOKS_UNFINISHED)) return rc;
+        log->port->clock->sleep_ms(log->port, 5);
+    }
+}
+
 static vch_rc open_tail(vch_log_t *log, bool alone, vch_recovery_t *ret, vch_err_t *err)
 {
     vch_scan_t scan = {.kind = VCH_SCAN_END};
-    for (int tries = 0; tries < (alone ? 1 : 3); tries++) {
-        if (tries) vch_seg_unload(log, vch_log_tail(log));
-        vch_log_tail(log)->count = 0;
-        VCH_TRY(vch_seg_load(log, log->seg_n - 1, &scan, err));
-        if (scan.kind == VCH_SCAN_END) break;
-        if (tries < 2 && !alone) log->port->clock->sleep_ms(log->port, 5);
-    }
+    VCH_TRY(scan_tail(log, alone, &scan, ret, err));
     vch_seg_t *seg = vch_log_tail(log);
-    if (scan.kind == VCH_SCAN_BAD) VCH_TRY(vch_recover(log, &scan, alone, ret, err));
     if (scan.kind == VCH_SCAN_BAD && !alone) log->tail_dirty = true;
     uint64_t size = seg->first + seg->count;
     if (size < log->head_size)
