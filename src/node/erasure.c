@@ -78,7 +78,8 @@ typedef struct {
     vch_buf_t *b;
     uint32_t extents;          /* that have rows of the subject and lie in the vault */
     uint32_t complete, enough; /* of them: all trustees said so; n - t + 1 at least */
-    bool grade_a;              /* all words so far are of grade A */
+    uint32_t words;            /* of trustees, so far */
+    bool grade_a;              /* all of them are of grade A */
     vch_err_t *err;
 } status_t;
 
@@ -91,7 +92,7 @@ static vch_rc count_words(status_t *s, const vch_erased_t *one, const vch_hash_t
         vch_state_key_t key = vch_destroyed_key(&one->erase, extent, &h->trustee[i]);
         vch_buf_init(&value, 16);
         vch_rc rc = vch_state_get(s->l->state, vch_key_slice(&key), &value, NULL);
-        if (rc == VCH_OK) ++*ret;
+        if (rc == VCH_OK) ++*ret, ++s->words;
         if (rc == VCH_OK && (value.n != 1 || value.p[0] != VCH_GRADE_A)) s->grade_a = false;
         vch_buf_free(&value);
         if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND) return rc;
@@ -132,16 +133,15 @@ static vch_rc look_at_extent(status_t *s, const vch_erased_t *one, uint32_t numb
 
 static vch_rc put_one(status_t *s, const vch_erased_t *one)
 {
-    s->extents = s->complete = s->enough = 0;
+    s->extents = s->complete = s->enough = s->words = 0;
     s->grade_a = true;
     VCH_TRY(vch_buf_printf(s->b, "{\"subject\":%u,\"erase\":", one->subject));
     VCH_TRY(nd_put_hex(s->b, one->erase.b, 32));
     VCH_TRY(vch_buf_printf(s->b, ",\"extents\":["));
     for (uint32_t number = 0; number < one->extents; number++) VCH_TRY(look_at_extent(s, one, number));
     const char *state = s->complete == s->extents ? "complete" : s->enough == s->extents ? "provisional" : "pending";
-    return vch_buf_printf(s->b, "],\"state\":\"%s\",\"grade\":\"%s\"}", state,
-                          s->grade_a && s->extents ? "A: keys in a token, destroyed there"
-                                                   : "B: files, live copy only");
+    const char *grade = s->grade_a ? "A: keys in a token, destroyed there" : "B: files, live copy only";
+    return vch_buf_printf(s->b, "],\"state\":\"%s\",\"grade\":\"%s\"}", state, s->words ? grade : "none yet");
 }
 
 /* Between read_begin and _end. */

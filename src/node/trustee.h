@@ -4,7 +4,6 @@
  *   dir/key.pem    its signing key, registered on the ledger with role trustee
  *   dir/seeds/     what it remembers (seeds.h)
  *   dir/dealt      ids of all extents that it ever took a deal for, 36 bytes each
- *   dir/erased     how many erasures it has carried out, of how many extents: u64 ‖ u64 ‖ u32 crc32c
  *
  * It believes the ledger it is given and nothing else: its own replica, or the
  * embedded one.  It never sees a record, sealed or not.  Messages are those of

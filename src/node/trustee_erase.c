@@ -8,46 +8,9 @@
 #include "node/node_int.h"
 #include "node/trustee_int.h"
 
-#define ERASED_RECORD 20u
 #define FORGET_AT_ONCE 65536u
 
 static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "out of memory"); }
-
-/* ---- how far it has come --------------------------------------------------------------- */
-
-/* A lost or damaged record means only that all is done again. */
-static vch_rc load_record(vch_trustee_t *t, vch_err_t *err)
-{
-    char path[VCH_PATH_MAX];
-    vch_buf_t b;
-    if (t->knows_erased) return VCH_OK;
-    if (vch_path(path, "%s/erased", t->dir) != VCH_OK) return vch_fail(err, VCH_ERR_LIMIT, "the path is too long");
-    vch_buf_init(&b, ERASED_RECORD);
-    vch_rc rc = vch_read_all(t->l->port, &b, path, ERASED_RECORD, NULL);
-    if (rc == VCH_OK && b.n == ERASED_RECORD && vch_get_u32(b.p + 16) == vch_crc32c(0, b.p, 16)) {
-        t->erased = vch_get_u64(b.p);
-        t->erased_in = vch_get_u64(b.p + 8);
-    }
-    vch_buf_free(&b);
-    if (rc == VCH_ERR_MEMORY || rc == VCH_ERR_IO)
-        return vch_fail(err, rc, "%s can't be read: %s", path, vch_rc_text(rc));
-    t->knows_erased = true;
-    return VCH_OK;
-}
-
-static vch_rc keep_record(vch_trustee_t *t, uint64_t erased, uint64_t extents, vch_err_t *err)
-{
-    char path[VCH_PATH_MAX];
-    uint8_t record[ERASED_RECORD];
-    vch_put_u64(record, erased);
-    vch_put_u64(record + 8, extents);
-    vch_put_u32(record + 16, vch_crc32c(0, record, 16));
-    if (vch_path(path, "%s/erased", t->dir) != VCH_OK) return vch_fail(err, VCH_ERR_LIMIT, "the path is too long");
-    VCH_TRY(vch_write_atomic(t->l->port, path, vch_slice(record, sizeof record), 0600, err));
-    t->erased = erased;
-    t->erased_in = extents;
-    return VCH_OK;
-}
 
 /* ---- forgetting ---------------------------------------------------------------------------- */
 
@@ -136,13 +99,6 @@ static vch_rc erase_all(eraser_t *e)
     return rc;
 }
 
-static vch_rc count_one(void *ctx, const vch_hash_t *extent)
-{
-    (void)extent;
-    ++*(uint64_t *)ctx;
-    return VCH_OK;
-}
-
 static vch_rc load_erasures(vch_trustee_t *t, vch_erasures_t *ret, vch_err_t *err)
 {
     vch_state_info_t info;
@@ -160,29 +116,21 @@ static vch_rc nothing_new(vch_trustee_t *t, bool *ret, vch_err_t *err)
     VCH_TRY(vch_ledger_read_begin(t->l, err));
     vch_state_info(t->l->state, &info);
     vch_ledger_read_end(t->l);
-    *ret = t->knows_erased && t->looked_at == info.applied;
+    *ret = t->looked_at == info.applied;
     return VCH_OK;
 }
 
-static vch_rc carry_out(vch_trustee_t *t, const vch_erasures_t *all, vch_err_t *err)
-{
-    eraser_t e = {.t = t, .all = all, .err = err};
-    uint64_t extents = 0;
-    VCH_TRY(vch_seeds_each(t->seeds, count_one, &extents, err));
-    if (t->erased == all->n && t->erased_in == extents) return VCH_OK;
-    VCH_TRY(erase_all(&e));
-    return keep_record(t, all->n, extents, err);
-}
-
+/* All of them, each time the ledger moved on and each time the trustee is
+ * opened, whatever state its folder is in; what is forgotten already costs no write. */
 vch_rc tr_catch_up(vch_trustee_t *t, vch_err_t *err)
 {
     vch_erasures_t all;
     bool done;
     VCH_TRY(nothing_new(t, &done, err));
     if (done) return VCH_OK;
-    VCH_TRY(load_record(t, err));
     VCH_TRY(load_erasures(t, &all, err));
-    vch_rc rc = carry_out(t, &all, err);
+    eraser_t e = {.t = t, .all = &all, .err = err};
+    vch_rc rc = all.n ? erase_all(&e) : VCH_OK;
     vch_erasures_free(&all);
     if (rc != VCH_OK) t->looked_at = 0;
     return rc;

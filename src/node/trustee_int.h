@@ -35,10 +35,8 @@ struct vch_trustee {
     bool has_prekey;
     uint64_t prekeys;
     uint8_t prekey[VCH_SEAL_KEY];
-    uint8_t *secret; /* 32 bytes of secret memory */
-    bool knows_erased;
-    uint64_t erased, erased_in; /* erasures carried out, in so many extents */
-    uint64_t looked_at;         /* applied leaves of the ledger when that was seen */
+    uint8_t *secret;    /* 32 bytes of secret memory */
+    uint64_t looked_at; /* applied leaves of the ledger when every erasure was carried out; 0: not yet */
     permitted_t permitted;
     served_t *served;
     size_t served_n, served_cap;

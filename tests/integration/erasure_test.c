@@ -354,6 +354,32 @@ static void provisional_until_all_have_forgotten(void **state)
     status_is(w, "\"grade\":\"B: files, live copy only\"");
 }
 
+/* Nobody said anything yet: no grade is claimed.  And seeds put back without
+ * the rest of the folder are pruned again before anything is served. */
+static void nothing_is_claimed_ahead(void **state)
+{
+    world_t *w = *state;
+    uint8_t got[3][32];
+    char command[600], dir[200];
+    for (unsigned i = 1; i <= 3; i++) move(w, i, true);
+    OK(erase(w, ERASED, true));
+    status_is(w, "\"destroyed by\":0,\"of\":3,\"provisional at\":2}],\"state\":\"pending\",\"grade\":\"none yet\"");
+    for (unsigned i = 1; i <= 3; i++) move(w, i, false);
+    seeds_dir(w, 1, dir);
+    snprintf(command, sizeof command, "cp -r '%s' '%s/seeds-before'", dir, w->dir);
+    assert_int_equal(lh_shell(command), 0);
+    OK(vch_vault_up(w->l, w->key, &w->err));
+    status_is(w, "\"state\":\"complete\"");
+    snprintf(command, sizeof command, "rm -rf '%s' && mv '%s/seeds-before' '%s'", dir, w->dir, dir);
+    assert_int_equal(lh_shell(command), 0);
+    vch_hash_t extent = first_extent(w);
+    assert_int_equal(derivable(w, dir, &extent, ERASED, got), 2);
+    move(w, 3, true); /* so that trustee 1 is asked */
+    others_come_out(w, ERASED);
+    move(w, 3, false);
+    assert_int_equal(derivable(w, dir, &extent, ERASED, got), 0);
+}
+
 /* Somebody's word counts once, for extents that it holds. */
 static void a_word_is_a_trustees_own(void **state)
 {
@@ -402,6 +428,7 @@ int main(void)
         T(only_who_may),
         T(rows_in_the_clear_are_told),
         T(provisional_until_all_have_forgotten),
+        T(nothing_is_claimed_ahead),
         T(a_word_is_a_trustees_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
