@@ -16,7 +16,7 @@ static vch_rc again(vch_buf_t *out, vch_slice_t in, unsigned kind)
 {
     vch_prekey_t prekey;
     vch_root_t root;
-    vch_answer_t answer;
+    vch_seeds_answer_t answer;
     vch_blame_t blame;
     switch (kind) {
     case 0:

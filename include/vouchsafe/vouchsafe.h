@@ -171,7 +171,8 @@ VCH_API VCH_MUST_USE vch_rc vch_vault_status(vch_ledger_t *, vch_text_t *ret_jso
 VCH_API VCH_MUST_USE vch_rc vch_storage_audit(vch_ledger_t *, vch_text_t *ret_json, vch_err_t *);
 /* Shards of node `number` (from 1) that are missing or damaged made anew from
  * the others'; *ret_repaired of them.  Its folder and key must be there. */
-VCH_API VCH_MUST_USE vch_rc vch_storage_repair(vch_ledger_t *, unsigned number, uint64_t *ret_repaired, vch_err_t *);
+VCH_API VCH_MUST_USE vch_rc vch_storage_repair(vch_ledger_t *, const vch_signer_t *writer, unsigned number,
+                                                uint64_t *ret_repaired, vch_err_t *);
 
 /* Erase subjects for good: everything they said is withdrawn, their numbers are
  * never used again, custodian and trustees forget what opened their rows.

@@ -18,8 +18,9 @@ typedef enum {
     API_OPEN,     /* everybody */
     API_READ,     /* log, tiles, proofs, state: as [ledger] read says (loopback, parties, public) */
     API_PARTY,    /* any registered party, or a token */
-    API_ENTITLED, /* custodian of the dataset, holder of a live grant on it, the subject's own key, an auditor */
-    API_AUDITOR,  /* an auditor, and the operator */
+    API_ENTITLED, /* custodian of the dataset, holder of a live grant on it, the subject's own key, an auditor, a
+                     trustee */
+    API_AUDITOR,  /* an auditor, a trustee, and the operator */
     API_OPERATOR, /* over the loopback with the operator's key, or a token with that scope */
 } api_who_t;
 

@@ -24,8 +24,8 @@ typedef enum {
 typedef struct {
     api_kind_t kind;
     bool local;
-    bool is_operator; /* the key of the party that runs this ledger */
-    bool is_auditor;
+    bool is_operator;  /* the key of the party that runs this ledger */
+    bool reads_all;    /* an auditor, or a trustee, who replays all of it anyway */
     vch_scope_t scope; /* of a token */
     vch_keyid_t key;   /* of KEY and MEMBER */
     vch_id_t party;    /* of MEMBER */

@@ -160,7 +160,7 @@ static vch_rc identify_key(api_call_t *c, const vch_keyid_t *key)
         return refuse(c, API_REFUSED_REVOKED, 401, VCH_ERR_KEY, "this key is revoked", "ask with the party's new key");
     c->who.kind = API_MEMBER;
     c->who.party = known.party;
-    c->who.is_auditor = known.roles & VCH_ROLE_AUDITOR;
+    c->who.reads_all = known.roles & (VCH_ROLE_AUDITOR | VCH_ROLE_TRUSTEE);
     c->who.is_operator = vch_id_eq(&known.party, &c->api->operator_party);
     return use_up(c);
 }
@@ -282,7 +282,7 @@ static bool admits_operator(const api_asker_t *who)
 
 static bool admits_auditor(const api_asker_t *who)
 {
-    return admits_operator(who) || (who->kind == API_MEMBER && who->is_auditor);
+    return admits_operator(who) || (who->kind == API_MEMBER && who->reads_all);
 }
 
 vch_rc api_admit(api_call_t *c, api_who_t class)
@@ -303,7 +303,7 @@ vch_rc api_admit(api_call_t *c, api_who_t class)
         return api_forbid(c, "this needs a token of scope statements");
     case API_AUDITOR:
         if (admits_auditor(who)) return VCH_OK;
-        return api_forbid(c, "this is for auditors and the operator");
+        return api_forbid(c, "this is for auditors, trustees and the operator");
     case API_OPERATOR:
         if (admits_operator(who)) return VCH_OK;
         return api_forbid(c, "this is for the operator, over the loopback, or a token of scope operator");
@@ -326,7 +326,7 @@ static vch_rc may_know(api_call_t *c, const vch_about_t *about)
     VCH_TRY(vch_may_know(c->l, about, &asker, &may, &c->err));
     if (may == VCH_MAY_NOT)
         return api_forbid(c, "it is for the dataset's custodian, holders of a live grant on it, "
-                             "the subject's own key, and auditors");
+                             "the subject's own key, auditors and trustees");
     return use_up(c);
 }
 

@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "api/http_client_int.h"
 #include "node/remote.h"
+#include "node/served.h"
 #include "port/port.h"
 
 #define URL_MAX 1024u
@@ -51,4 +52,19 @@ vch_rc vch_ledger_connect(vch_ledger_t **ret, const char *url, const vch_connect
     VCH_TRY(http_client_new(&way.transport, &client, err));
     if (note[0]) way.note = note;
     return vch_remote_open(ret, vch_port_real(), base, o, &way, err);
+}
+
+/* ---- roles of the vault ---------------------------------------------------------------- */
+
+static vch_rc connect_role(vch_transport_t **ret, const vch_keyid_t *pin, vch_err_t *err)
+{
+    const http_client_options_t o = {.pin = pin, .max_answer = VCH_ASKED_MAX};
+    return http_client_new(ret, &o, err);
+}
+
+/* Before main, for whoever links this file: the vault below doesn't know sockets. */
+__attribute__((constructor)) static void lend_sockets(void)
+{
+    static const vch_sockets_t sockets = {connect_role, api_authorization_put};
+    vch_sockets_set(&sockets);
 }

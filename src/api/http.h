@@ -95,7 +95,8 @@ void http_server_stop(http_server_t *, uint64_t wait_ms);
 typedef struct {
     const char *ca_file;            /* PEM; NULL: the system's */
     const char *tls_cert, *tls_key; /* prove a party's key to the node; NULL: don't */
-    size_t max_answer;              /* 0: 64 MiB */
+    const vch_keyid_t *pin; /* the server's TLS key must have this id, whoever signed for it; NULL: ca_file counts */
+    size_t max_answer;      /* 0: 64 MiB */
 } http_client_options_t;
 VCH_MUST_USE vch_rc http_client_new(vch_transport_t **ret, const http_client_options_t *, vch_err_t *);
 

@@ -30,6 +30,7 @@
 #include "api/http.h"
 #include "api/http_client_int.h"
 #include "vouchsafe/vouchsafe.h"
+#include "api/tls_key.h"
 
 #define IDLE_MAX 16u    /* connections kept between calls */
 #define RUNNING_MAX 64u /* at the same time; further questions wait their turn */
@@ -56,7 +57,8 @@ struct client {
     struct evdns_base *dns; /* made when a name must be looked up */
     SSL_CTX *tls;           /* made with the first https */
     char ca_file[1024], cert[1024], key[1024];
-    bool has_ca, has_cert;
+    bool has_ca, has_cert, has_pin;
+    vch_keyid_t pin;
     size_t max_answer;
     conn_t *idle;
     size_t idles;
@@ -172,11 +174,25 @@ static vch_rc tls_own(SSL_CTX *x, const client_t *c, vch_err_t *err)
     return VCH_OK;
 }
 
-static vch_rc tls_settings(SSL_CTX *x, const client_t *c, vch_err_t *err)
+/* The key counts, and the handshake proves that the server has it. */
+static int is_pinned(X509_STORE_CTX *store, void *ctx)
+{
+    const client_t *c = ctx;
+    vch_keyid_t id;
+    bool good = tls_key_of(X509_STORE_CTX_get0_cert(store), &id) && vch_keyid_eq(&id, &c->pin);
+    X509_STORE_CTX_set_error(store, good ? X509_V_OK : X509_V_ERR_CERT_REJECTED);
+    return good;
+}
+
+static vch_rc tls_settings(SSL_CTX *x, client_t *c, vch_err_t *err)
 {
     if (SSL_CTX_set_min_proto_version(x, TLS1_3_VERSION) != 1)
         return tls_fail(err, VCH_ERR_UNSUPPORTED, "this system has no TLS 1.3", NULL);
     SSL_CTX_set_verify(x, SSL_VERIFY_PEER, NULL);
+    if (c->has_pin) {
+        SSL_CTX_set_cert_verify_callback(x, is_pinned, c);
+        return tls_own(x, c, err);
+    }
     /* A CA file may name the node's own certificate alone. */
     (void)X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(x), X509_V_FLAG_PARTIAL_CHAIN);
     if (c->has_ca && SSL_CTX_load_verify_file(x, c->ca_file) != 1)
@@ -230,16 +246,20 @@ static bool explain(conn_t *n, short what, char ret[200])
     SSL *ssl = bufferevent_openssl_get_ssl(n->bev);
     unsigned long code = ssl ? bufferevent_get_openssl_error(n->bev) : 0;
     long verified = ssl ? SSL_get_verify_result(ssl) : X509_V_OK;
+    if (verified == X509_V_ERR_CERT_REJECTED) {
+        (void)snprintf(ret, 200, "its key is another one than the key that is expected there");
+        return false;
+    }
     if (verified != X509_V_OK) {
         (void)snprintf(ret, 200, "its certificate is not believed: %s", X509_verify_cert_error_string(verified));
         return false;
     }
-    if (code && !ERR_SYSTEM_ERROR(code)) {
-        const char *why = ERR_reason_error_string(code);
-        (void)snprintf(ret, 200, "TLS failed: %.150s", why ? why : "for no stated reason");
+    const char *why = code && !ERR_SYSTEM_ERROR(code) ? ERR_reason_error_string(code) : NULL;
+    if (why) {
+        (void)snprintf(ret, 200, "TLS failed: %.150s", why);
         return false;
     }
-    if (code) failed = ERR_GET_REASON(code);
+    if (code && ERR_SYSTEM_ERROR(code)) failed = ERR_GET_REASON(code);
     if (what & BEV_EVENT_EOF)
         (void)snprintf(ret, 200, "it closed the connection without an answer");
     else
@@ -672,6 +692,8 @@ static vch_rc take_options(client_t *c, const http_client_options_t *o, vch_err_
     if (c->has_cert != has_key)
         return vch_fail(err, VCH_ERR_USAGE, "a client's certificate and its key are given together");
     c->max_answer = o->max_answer ? o->max_answer : ANSWER_MAX;
+    c->has_pin = o->pin != NULL;
+    if (o->pin) c->pin = *o->pin;
     /* A file that can't be used is told now, not at the first question. */
     return c->has_ca || c->has_cert ? tls_context(c, err) : VCH_OK;
 }

@@ -4,13 +4,10 @@
  * that the handshake proves possession of the key.  So there is no resumption,
  * which would stand on an earlier proof. */
 #include <limits.h>
-#include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/x509.h>
 
 #include "api/http_int.h"
-#include "crypto/keys.h"
+#include "api/tls_key.h"
 
 #define CERTIFICATES_MAX 16384 /* bytes that a client may show */
 
@@ -87,45 +84,7 @@ vch_rc hs_tls_new(SSL_CTX **ret, const char *cert_path, const char *key_path, vc
     return rc;
 }
 
-/* ---- whose key ------------------------------------------------------------------------- */
-
-/* multicodec bytes (crypto/keys.h); 0: neither Ed25519 nor P-256 */
-static size_t multicodec(EVP_PKEY *key, uint8_t ret[VCH_PUBKEY_MAX])
-{
-    uint8_t point[65];
-    char group[32];
-    size_t n = 32, group_n = 0;
-    if (EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519) {
-        ret[0] = 0xed;
-        ret[1] = 0x01;
-        return EVP_PKEY_get_raw_public_key(key, ret + 2, &n) == 1 && n == 32 ? 34 : 0;
-    }
-    if (EVP_PKEY_get_base_id(key) != EVP_PKEY_EC ||
-        EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof group, &group_n) != 1 ||
-        strcmp(group, "prime256v1") != 0 ||
-        EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &n) != 1)
-        return 0;
-    bool whole = n == 65 && point[0] == 4;
-    if (!whole && n != 33) return 0;
-    ret[0] = 0x80;
-    ret[1] = 0x24;
-    ret[2] = whole ? (uint8_t)(2 + (point[64] & 1)) : point[0];
-    memcpy(ret + 3, point + 1, 32);
-    return 35;
-}
-
-bool hs_tls_peer(SSL *ssl, vch_keyid_t *ret)
-{
-    uint8_t bytes[VCH_PUBKEY_MAX];
-    vch_pubkey_t key;
-    X509 *cert = SSL_get0_peer_certificate(ssl);
-    EVP_PKEY *pkey = cert ? X509_get0_pubkey(cert) : NULL;
-    size_t n = pkey ? multicodec(pkey, bytes) : 0;
-    ERR_clear_error();
-    if (n == 0 || vch_pubkey_get(&key, vch_slice(bytes, n)) != VCH_OK) return false;
-    *ret = vch_pubkey_id(&key);
-    return true;
-}
+bool hs_tls_peer(SSL *ssl, vch_keyid_t *ret) { return tls_key_of(SSL_get0_peer_certificate(ssl), ret); }
 
 /* ---- bytes ------------------------------------------------------------------------------- */
 

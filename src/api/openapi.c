@@ -13,8 +13,8 @@ static const char *const class_help[] = {
     "always",
     "any registered party, or a token",
     "the dataset's custodian, holders of a live grant on it, the subject's own key for that subject only, the party "
-    "whose own grant, model or decision it is, auditors, tokens of scope statements or operator",
-    "auditors; the operator's key over the loopback; a token of scope operator",
+    "whose own grant, model or decision it is, auditors, trustees, tokens of scope statements or operator",
+    "auditors and trustees; the operator's key over the loopback; a token of scope operator",
     "the operator's key over the loopback; a token of scope operator",
 };
 #define CLASSES (sizeof class_names / sizeof *class_names)

@@ -96,7 +96,7 @@ const api_route_t api_routes[] = {
             {"person", "instead: what the custodian calls the person", false, false, false},
             {0}},
      NULL, NULL, api_get_subject},
-    {HTTP_GET, "/v1/records", API_AUDITOR, "Entries with their statements, for mirrors", "application/cbor-seq",
+    {HTTP_GET, "/v1/records", API_AUDITOR, "Entries with their statements, for mirrors and trustees", "application/cbor-seq",
      "a sequence of [index, height, time ms, entry, [statement, ...]]; of an erased statement [leaf hash]",
      PARAMS{{"from", "place of the first one", true, true, false},
             {"to", "place behind the last one; as many as fit an answer are given", true, false, false},

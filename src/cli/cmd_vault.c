@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The vault: putting it up, who of it is there, what its storage nodes hold. */
+/* The vault: putting it up, who of it is there, what its storage nodes hold;
+ * and its roles as processes of their own. */
 #include "cli/cli.h"
+#include "vouchsafe/vault.h"
 
 vch_rc cli_vault_status(cli_t *cli)
 {
@@ -28,11 +30,62 @@ vch_rc cli_storage_repair(cli_t *cli)
     cli_json_t j;
     if (cli_parse_u64(cli->arg[0], &number) != VCH_OK || number < 1 || number > 16)
         return cli_usage(cli, "a storage node's number is 1 to 16, not \"%.40s\"", cli->arg[0]);
-    VCH_TRY(vch_storage_repair(cli->l, (unsigned)number, &repaired, &cli->err));
+    VCH_TRY(vch_storage_repair(cli->l, cli->signer, (unsigned)number, &repaired, &cli->err));
     cj_begin(&j);
     cj_open(&j, NULL, '{');
     cj_number(&j, "node", number);
     cj_number(&j, "repaired", repaired);
     cj_close(&j, '}');
     return cj_show(cli, &j);
+}
+
+/* ---- roles ------------------------------------------------------------------------------ */
+
+vch_rc cli_trustee_status(cli_t *cli)
+{
+    vch_text_t text;
+    VCH_TRY(vch_trustee_status(cli->arg[0], &text, &cli->err));
+    return cli_show_text(cli, &text);
+}
+
+vch_rc cli_trustee_init(cli_t *cli)
+{
+    vch_trustee_spec_t spec = {.ca = cli_get(cli, "ca-file"), .listen = cli_get(cli, "listen")};
+    VCH_TRY(cli_need(cli, "node", &spec.node));
+    VCH_TRY(cli_need(cli, "trust", &spec.trust));
+    VCH_TRY(vch_trustee_init(cli->arg[0], &spec, &cli->err));
+    cli_say(cli, "made a trustee in %s; whoever reads that folder has its keys, so keep it to yourself", cli->arg[0]);
+    return cli_trustee_status(cli);
+}
+
+vch_rc cli_trustee_serve(cli_t *cli)
+{
+    vch_serve_t o;
+    VCH_TRY(cli_serving(cli, &o));
+    return vch_trustee_serve(cli->arg[0], &o, &cli->err);
+}
+
+#define WRITERS_MAX 16
+
+vch_rc cli_storage_status(cli_t *cli)
+{
+    vch_text_t text;
+    VCH_TRY(vch_storage_status(cli->arg[0], &text, &cli->err));
+    return cli_show_text(cli, &text);
+}
+
+vch_rc cli_storage_init(cli_t *cli)
+{
+    const char *writer[WRITERS_MAX];
+    size_t n = cli_all(cli, "writer", writer, WRITERS_MAX);
+    VCH_TRY(vch_storage_init(cli->arg[0], cli_get(cli, "listen"), writer, n, &cli->err));
+    cli_say(cli, "made a storage node in %s", cli->arg[0]);
+    return cli_storage_status(cli);
+}
+
+vch_rc cli_storage_serve(cli_t *cli)
+{
+    vch_serve_t o;
+    VCH_TRY(cli_serving(cli, &o));
+    return vch_storage_serve(cli->arg[0], &o, &cli->err);
 }

@@ -35,6 +35,13 @@
         "owner", "N", "which owner of the wallet that person is; 1 unless given", 0, false                             \
     }
 
+#define ROLE_SERVE                                                                                                     \
+    {"listen", "ADDRESS", "instead of what its settings say", 0, false},                                               \
+        {"public-plain", NULL, "plain HTTP, behind a proxy that speaks TLS", 0, false},                                \
+    {                                                                                                                  \
+        "log-level", "LEVEL", "error, warn, info (the default) or debug; JSON lines on stderr", 0, false               \
+    }
+
 const cli_option_t cli_globals[] = {
     {"dir", "DIR", "the ledger's directory; \".\" or $VOUCH_DIR unless given", 'C', false},
     {"node", "URL", "a node instead: https://HOST:PORT, unix:/PATH; $VOUCH_NODE unless given", 0, false},
@@ -123,7 +130,24 @@ const cli_command_t cli_commands[] = {
     {"storage", "audit", "", "every block that storage nodes hold, against the ledger", 0, 0, CLI_READ | CLI_HERE,
      cli_storage_audit, NULL},
     {"storage", "repair", "NUMBER", "make a storage node's missing and damaged shards anew from the others", 1, 1,
-     CLI_WRITE | CLI_HERE, cli_storage_repair, NULL},
+     CLI_WRITE | CLI_SIGN | CLI_HERE, cli_storage_repair, NULL},
+    {"storage", "init", "DIR", "make a storage node that serves from a folder of its own", 1, 1, 0, cli_storage_init,
+     OPTIONS{{"writer", "KEYID", "of a custodian who may put and remove objects", 0, true},
+             {"listen", "ADDRESS", "IP:PORT or unix:PATH; 127.0.0.1:7122 unless given", 0, false},
+             {0}}},
+    {"storage", "serve", "DIR", "serve it until SIGTERM", 1, 1, 0, cli_storage_serve, OPTIONS{ROLE_SERVE, {0}}},
+    {"storage", "status", "DIR", "its key, its URL for vouch.conf, what it holds", 1, 1, 0, cli_storage_status, NULL},
+    {"trustee", "init", "DIR", "make a trustee that follows a node's ledger", 1, 1, 0, cli_trustee_init,
+     OPTIONS{
+         {"node", "URL", "whose ledger it follows", 0, false},
+         {"trust", "POLICY", "whose log that must be", 0, false},
+         {"ca-file", "FILE.pem", "whom to believe about the node's certificate; the system's unless given", 0, false},
+         {"listen", "ADDRESS", "IP:PORT or unix:PATH; 127.0.0.1:7121 unless given", 0, false},
+         {0}}},
+    {"trustee", "serve", "DIR", "follow the ledger and answer until SIGTERM", 1, 1, 0, cli_trustee_serve,
+     OPTIONS{ROLE_SERVE, {0}}},
+    {"trustee", "status", "DIR", "its key, its URL for vouch.conf, how far it has followed", 1, 1, 0,
+     cli_trustee_status, NULL},
     {"dataset", "create", "NAME", "describe a dataset by the header of a CSV file", 1, 1, CLI_WRITE | CLI_SIGN,
      cli_dataset_create,
      OPTIONS{{"header", "FILE.csv", "its first line names the columns", 0, false},

@@ -105,7 +105,7 @@ vch_rc vch_blame_point(vch_blame_t *v, const vch_release_t *r, const uint8_t *se
 {
     vch_hash_t path[VCH_PATH_HASHES_MAX];
     if (r->nodes > VCH_VAULT_NODES_MAX || index >= r->nodes) return VCH_ERR_LIMIT;
-    vch_answer_t a = {.network = r->network, .grant = r->grant, .extent = r->extent, .set = r->set};
+    vch_seeds_answer_t a = {.network = r->network, .grant = r->grant, .extent = r->extent, .set = r->set};
     VCH_TRY(vch__answer_items(leaf, &a, r->node, seed, r->nodes));
     size_t n = vch_tree_path(path, leaf, r->nodes, index, scratch);
     if (n > ANSWER_PATH_MAX) return VCH_ERR_INTERNAL;
@@ -128,7 +128,8 @@ static vch_rc open_signed(vch_slice_t *ret, vch_slice_t cose, const vch_pubkey_t
 }
 
 /* Both words are about one tree, and the leaf is one that R_T speaks of. */
-static vch_rc same_tree(const vch_blame_t *v, const vch_root_t *r, const vch_answer_t *a, const vch_hash_t *network)
+static vch_rc same_tree(const vch_blame_t *v, const vch_root_t *r, const vch_seeds_answer_t *a,
+                        const vch_hash_t *network)
 {
     if (!vch_hash_eq(&r->about.network, network) || !vch_hash_eq(&a->network, network)) return VCH_ERR_NETWORK;
     if (!vch_hash_eq(&r->about.extent, &a->extent) || r->set != a->set) return VCH_ERR_CONFLICT;
@@ -136,7 +137,7 @@ static vch_rc same_tree(const vch_blame_t *v, const vch_root_t *r, const vch_ans
     return vch_kt_valid(leaf) && vch_kt_below(leaf, v->seed.node) ? VCH_OK : VCH_ERR_CONFLICT;
 }
 
-static vch_rc seed_signed(const vch_blame_t *v, const vch_answer_t *a)
+static vch_rc seed_signed(const vch_blame_t *v, const vch_seeds_answer_t *a)
 {
     vch_hash_t item;
     VCH_TRY(vch__answer_items(&item, a, &v->seed.node, v->seed.key, 1));
@@ -161,7 +162,7 @@ vch_rc vch_blame_verify(const vch_blame_t *v, const vch_pubkey_t *accused, const
 {
     vch_slice_t payload;
     vch_root_t root;
-    vch_answer_t answer;
+    vch_seeds_answer_t answer;
     if (!sizes_good(v)) return VCH_ERR_LIMIT;
     VCH_TRY(open_signed(&payload, v->root, accused));
     VCH_TRY(vch_root_get(&root, payload));

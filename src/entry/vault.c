@@ -279,7 +279,7 @@ vch_rc vch_release_get(vch_release_t *v, vch_slice_t bytes)
 
 /* ---- answers ------------------------------------------------------------------------------ */
 
-vch_rc vch_answer_put(vch_buf_t *b, const vch_answer_t *v)
+vch_rc vch_answer_put(vch_buf_t *b, const vch_seeds_answer_t *v)
 {
     if (v->set >= VCH_KT_SETS_MAX || v->nodes == 0 || v->nodes > VCH_VAULT_NODES_MAX) return VCH_ERR_LIMIT;
     VCH_TRY(begin(b, VCH__ANSWER, 8));
@@ -289,9 +289,9 @@ vch_rc vch_answer_put(vch_buf_t *b, const vch_answer_t *v)
     return put32(b, v->request.b);
 }
 
-vch_rc vch_answer_get(vch_answer_t *ret, vch_slice_t bytes)
+vch_rc vch_answer_get(vch_seeds_answer_t *ret, vch_slice_t bytes)
 {
-    vch_answer_t v = {0};
+    vch_seeds_answer_t v = {0};
     vch_cbor_t c = vch_cbor_over(bytes);
     VCH_TRY(expect(&c, VCH__ANSWER, 8));
     VCH_TRY(get_where(&c, &v.network, &v.grant, &v.extent, &v.set));
@@ -312,7 +312,7 @@ typedef struct {
     vch_buf_t head, all; /* what all items begin with; the items */
 } items_t;
 
-static vch_rc items_begin(items_t *t, const vch_answer_t *a, size_t n)
+static vch_rc items_begin(items_t *t, const vch_seeds_answer_t *a, size_t n)
 {
     uint8_t *room;
     vch_buf_init(&t->head, ITEM_MAX);
@@ -350,7 +350,7 @@ static vch_rc hash_items(items_t *t, vch_hash_t *ret, const vch_kt_node_t *node,
     return VCH_OK;
 }
 
-vch_rc vch__answer_items(vch_hash_t *ret, const vch_answer_t *a, const vch_kt_node_t *node, const uint8_t *seed,
+vch_rc vch__answer_items(vch_hash_t *ret, const vch_seeds_answer_t *a, const vch_kt_node_t *node, const uint8_t *seed,
                          size_t n)
 {
     items_t t;
@@ -373,9 +373,10 @@ static vch_rc request_hash(vch_hash_t *ret, const vch_release_t *r)
     return rc;
 }
 
-vch_rc vch_answer_make(vch_answer_t *ret, const vch_release_t *r, const uint8_t *seed, vch_hash_t *leaf)
+vch_rc vch_answer_make(vch_seeds_answer_t *ret, const vch_release_t *r, const uint8_t *seed, vch_hash_t *leaf)
 {
-    vch_answer_t a = {.network = r->network, .grant = r->grant, .extent = r->extent, .set = r->set, .nodes = r->nodes};
+    vch_seeds_answer_t a = {
+        .network = r->network, .grant = r->grant, .extent = r->extent, .set = r->set, .nodes = r->nodes};
     VCH_TRY(request_hash(&a.request, r));
     VCH_TRY(vch__answer_items(leaf, &a, r->node, seed, r->nodes));
     vch_tree_root_in_place(&a.root, leaf, r->nodes);
@@ -389,10 +390,10 @@ vch_rc vch_answer_seal(vch_buf_t *ret, const vch_release_t *r, const uint8_t *se
     return vch_seal(ret, vch_slice(seed, (size_t)r->nodes * VCH_KT_KEY), r->key, random);
 }
 
-vch_rc vch_answer_open(uint8_t *ret_seed, vch_hash_t *leaf, const vch_release_t *r, const vch_answer_t *a,
+vch_rc vch_answer_open(uint8_t *ret_seed, vch_hash_t *leaf, const vch_release_t *r, const vch_seeds_answer_t *a,
                        vch_slice_t sealed, const uint8_t secret[VCH_SEAL_KEY])
 {
-    vch_answer_t made;
+    vch_seeds_answer_t made;
     size_t n, want = (size_t)r->nodes * VCH_KT_KEY;
     if (!release_good(r) || sealed.n != want + VCH_SEAL_OVERHEAD) return VCH_ERR_FORMAT;
     vch_rc rc = vch_seal_open(ret_seed, want, &n, sealed, r->key, secret);

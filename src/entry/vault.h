@@ -86,20 +86,21 @@ typedef struct {
     uint32_t nodes;
     vch_hash_t root;    /* RFC 6962 over the seeds' items, in the request's order */
     vch_hash_t request; /* SHA-256 of the request's payload */
-} vch_answer_t;
-VCH_MUST_USE vch_rc vch_answer_put(vch_buf_t *, const vch_answer_t *);
-VCH_MUST_USE vch_rc vch_answer_get(vch_answer_t *ret, vch_slice_t);
+} vch_seeds_answer_t;
+VCH_MUST_USE vch_rc vch_answer_put(vch_buf_t *, const vch_seeds_answer_t *);
+VCH_MUST_USE vch_rc vch_answer_get(vch_seeds_answer_t *ret, vch_slice_t);
 /* What is signed for these seeds (nodes × 32 bytes).  `leaf` has room for as
  * many hashes and is destroyed. */
-VCH_MUST_USE vch_rc vch_answer_make(vch_answer_t *ret, const vch_release_t *, const uint8_t *seed, vch_hash_t *leaf);
+VCH_MUST_USE vch_rc vch_answer_make(vch_seeds_answer_t *ret, const vch_release_t *, const uint8_t *seed,
+                                    vch_hash_t *leaf);
 /* The seeds for the requester alone. */
 VCH_MUST_USE vch_rc vch_answer_seal(vch_buf_t *ret, const vch_release_t *, const uint8_t *seed,
                                     const uint8_t random[32]);
 /* Open and compare with what was signed: ERR_KEY, ERR_FORMAT (another number of
  * seeds), ERR_COMMITMENT (the signed part is of another request, or of other
  * seeds).  ret_seed: nodes × 32 bytes, secret memory; wiped on failure. */
-VCH_MUST_USE vch_rc vch_answer_open(uint8_t *ret_seed, vch_hash_t *leaf, const vch_release_t *, const vch_answer_t *,
-                                    vch_slice_t sealed, const uint8_t secret[VCH_SEAL_KEY]);
+VCH_MUST_USE vch_rc vch_answer_open(uint8_t *ret_seed, vch_hash_t *leaf, const vch_release_t *,
+                                    const vch_seeds_answer_t *, vch_slice_t sealed, const uint8_t secret[VCH_SEAL_KEY]);
 
 typedef struct {
     uint32_t first, count; /* leaf numbers; within one group */
@@ -122,7 +123,7 @@ VCH_MUST_USE vch_rc vch_destroyed_get(vch_destroyed_t *ret, vch_slice_t);
 
 typedef struct {
     vch_slice_t root;   /* COSE_Sign1 over vch_root_t, by the accused */
-    vch_slice_t answer; /* COSE_Sign1 over vch_answer_t, by the same key */
+    vch_slice_t answer; /* COSE_Sign1 over vch_seeds_answer_t, by the same key */
     uint32_t index;     /* of the seed in the answer */
     vch_kt_seed_t seed; /* as answered; public from here on */
     uint8_t in_answer;  /* hashes of answer_path, at most 12 */

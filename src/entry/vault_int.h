@@ -18,7 +18,7 @@ enum {
 
 /* Leaf hashes of n answered seeds (n * 32 bytes), each bound to the answer's
  * network, grant, extent and set, and to its node.  Copies of seeds are wiped. */
-VCH_MUST_USE vch_rc vch__answer_items(vch_hash_t *ret, const vch_answer_t *, const vch_kt_node_t *, const uint8_t *seed,
-                                      size_t n);
+VCH_MUST_USE vch_rc vch__answer_items(vch_hash_t *ret, const vch_seeds_answer_t *, const vch_kt_node_t *,
+                                      const uint8_t *seed, size_t n);
 
 #endif

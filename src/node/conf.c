@@ -163,9 +163,35 @@ static vch_rc take_serve(const parser_t *p, vch_slice_t key, vch_slice_t value)
 
 static vch_rc take_mode(const parser_t *p, vch_slice_t key, vch_slice_t value)
 {
-    if (!is(value, "embedded") && !is(value, "none")) return bad_value(p, key, value, "embedded or none");
-    p->l->in->vault.embedded = is(value, "embedded");
-    return VCH_OK;
+    static const char *const name[] = {"none", "embedded", "served"};
+    for (unsigned i = 0; i < sizeof name / sizeof *name; i++)
+        if (is(value, name[i])) {
+            p->l->in->vault.mode = (vch_vault_mode_t)i;
+            return VCH_OK;
+        }
+    return bad_value(p, key, value, "embedded, served or none");
+}
+
+/* "trustee.3": 2, when there may be so many. */
+static bool numbered(vch_slice_t key, const char *role, unsigned max, uint64_t *ret)
+{
+    size_t n = strlen(role);
+    if (key.n <= n || memcmp(key.p, role, n) != 0) return false;
+    if (vch_decimal_get(ret, vch_slice(key.p + n, key.n - n)) != VCH_OK || *ret < 1 || *ret > max) return false;
+    --*ret;
+    return true;
+}
+
+static vch_rc take_vault(const parser_t *p, vch_slice_t key, vch_slice_t value)
+{
+    vch_vault_settings_t *s = &p->l->in->vault;
+    uint64_t i;
+    if (is(key, "mode")) return take_mode(p, key, value);
+    if (numbered(key, "trustee.", VCH_KT_SETS_MAX, &i))
+        return take_text(p, s->trustee[i], VCH_ROLE_URL_MAX, key, value);
+    if (numbered(key, "storage.", VCH_STORAGE_MAX, &i)) return take_text(p, s->server[i], VCH_ROLE_URL_MAX, key, value);
+    return vch_fail(p->err, VCH_ERR_FORMAT, "vouch.conf, line %zu: unknown key \"%.*s\" in [vault]", p->line,
+                    SHOW(key));
 }
 
 static vch_rc take_setting(const parser_t *p, vch_slice_t key, vch_slice_t value)
@@ -175,7 +201,7 @@ static vch_rc take_setting(const parser_t *p, vch_slice_t key, vch_slice_t value
             return take_number(p, &numbers[i], key, value);
     if (is(p->section, "ledger") && is(key, "read")) return take_read(p, key, value);
     if (is(p->section, "serve")) return take_serve(p, key, value);
-    if (is(p->section, "vault") && is(key, "mode")) return take_mode(p, key, value);
+    if (is(p->section, "vault")) return take_vault(p, key, value);
     if (is(p->section, "witness") && is(key, "policy")) {
         if (value.n == 0) return bad_value(p, key, value, "a file");
         return take_text(p, p->l->in->witness_policy, sizeof p->l->in->witness_policy, key, value);

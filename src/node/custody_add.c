@@ -697,7 +697,10 @@ static vch_rc open_vault(ingest_t *in)
     vch_err_t why = {0};
     vch_rc rc = vch_vault_open(&in->vault, in->l, &why);
     if (rc == VCH_ERR_NOT_FOUND) return VCH_OK;
-    if (rc == VCH_OK) return vch_vault_lock(in->vault, in->err);
+    if (rc == VCH_OK) {
+        in->vault->as = in->signer;
+        return vch_vault_lock(in->vault, in->err);
+    }
     if (in->err) *in->err = why;
     return rc;
 }

@@ -37,7 +37,8 @@ typedef struct {
     vch_text_t note;
     uint64_t size; /* of the node's checkpoint */
     vch_hash_t root;
-    vch_edge_t edge; /* of what is here */
+    size_t witnesses; /* known ones that cosigned it */
+    vch_edge_t edge;  /* of what is here */
     vch_buf_t piece;
     vch_arena_t arena;
     vch_log_entry_t *entry; /* of the piece, in the arena */
@@ -70,6 +71,7 @@ static vch_rc judge_note(mirror_t *m, const vch_trust_t *trust, vch_note_t *note
             "trust.policy in the directory says whose log this is");
     m->size = c.size;
     m->root = c.root;
+    m->witnesses = result.witnesses;
     return VCH_OK;
 }
 
@@ -278,6 +280,28 @@ static vch_rc append_piece(mirror_t *m)
     return VCH_OK;
 }
 
+typedef struct {
+    vch_slice_t note;
+    bool there;
+} kept_t;
+
+static bool same_note(void *ctx, uint64_t size, vch_slice_t note)
+{
+    kept_t *k = ctx;
+    (void)size;
+    k->there = k->there || vch_slice_eq(note, k->note);
+    return !k->there;
+}
+
+/* Whose quorum stood when, for those who want it fresh. */
+static vch_rc keep_cosigned(mirror_t *m)
+{
+    kept_t k = {.note = vch_slice(m->note.p, m->note.n)};
+    if (m->witnesses == 0) return VCH_OK;
+    VCH_TRY(vch_log_cosigned_each(m->log, m->size, same_note, &k, m->err));
+    return k.there ? VCH_OK : vch_log_keep_cosigned(m->log, m->size, k.note, m->err);
+}
+
 static vch_rc copy_log(mirror_t *m)
 {
     uint64_t signed_size = 0;
@@ -292,8 +316,9 @@ static vch_rc copy_log(mirror_t *m)
     vch_rc rc = vch_log_head(m->log, &head, &signed_size, m->err);
     vch_buf_free(&head);
     if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND) return rc;
-    if (rc == VCH_OK && signed_size >= m->size) return VCH_OK;
-    return vch_log_publish(m->log, m->size, vch_slice(m->note.p, m->note.n), m->err);
+    if (rc != VCH_OK || signed_size < m->size)
+        VCH_TRY(vch_log_publish(m->log, m->size, vch_slice(m->note.p, m->note.n), m->err));
+    return keep_cosigned(m);
 }
 
 /* ---- the directory ------------------------------------------------------------------------------ */
@@ -369,6 +394,17 @@ static void close_log(mirror_t *m)
     m->lock = NULL;
 }
 
+static vch_rc copy(mirror_t *m, vch_mirror_t *ret)
+{
+    VCH_TRY(take_note(m));
+    VCH_TRY(open_log(m));
+    ret->from = vch_log_size(m->log);
+    VCH_TRY(copy_log(m));
+    ret->size = m->size;
+    close_log(m);
+    return VCH_OK;
+}
+
 static vch_rc mirror(mirror_t *m, const char *trust_path, vch_mirror_t *ret)
 {
     vch_ledger_info_t info;
@@ -377,28 +413,54 @@ static vch_rc mirror(mirror_t *m, const char *trust_path, vch_mirror_t *ret)
     VCH_TRY(make_dir(m, trust_path));
     if (!vch_hash_eq(&m->network, &info.network))
         return vch_fail(m->err, VCH_ERR_NETWORK, "the directory belongs to another network than the node");
-    VCH_TRY(take_note(m));
-    VCH_TRY(open_log(m));
-    ret->from = vch_log_size(m->log);
-    VCH_TRY(copy_log(m));
-    ret->size = m->size;
-    close_log(m);
+    VCH_TRY(copy(m, ret));
     return replay(m);
+}
+
+static vch_rc more(mirror_t *m, vch_mirror_t *ret)
+{
+    VCH_TRY(nd_format_read(m->port, m->dir, &m->network, m->err));
+    return copy(m, ret);
+}
+
+static vch_rc begin(mirror_t *m, vch_port_t *port, vch_ledger_t *node, const char *dir, vch_err_t *err)
+{
+    *m = (mirror_t){.node = node, .port = port, .dir = dir, .err = err};
+    if (vch_crypto_start() != VCH_OK) return vch_fail(err, VCH_ERR_INTERNAL, "the cryptography library did not start");
+    vch_buf_init(&m->piece, PIECE_MAX);
+    vch_arena_init(&m->arena, ARENA_MAX);
+    return VCH_OK;
+}
+
+static void end(mirror_t *m)
+{
+    close_log(m);
+    vch_arena_free(&m->arena);
+    vch_buf_free(&m->piece);
+    vch_text_free(&m->note);
 }
 
 vch_rc vch_mirror_on(vch_port_t *port, vch_ledger_t *node, const char *dir, const char *trust_path,
                      vch_progress_fn progress, void *ctx, vch_mirror_t *ret, vch_err_t *err)
 {
     vch_mirror_t done = {.size = 0};
-    mirror_t m = {.node = node, .port = port, .dir = dir, .progress = progress, .ctx = ctx, .err = err};
-    if (vch_crypto_start() != VCH_OK) return vch_fail(err, VCH_ERR_INTERNAL, "the cryptography library did not start");
-    vch_buf_init(&m.piece, PIECE_MAX);
-    vch_arena_init(&m.arena, ARENA_MAX);
+    mirror_t m;
+    VCH_TRY(begin(&m, port, node, dir, err));
+    m.progress = progress;
+    m.ctx = ctx;
     vch_rc rc = mirror(&m, trust_path, &done);
-    close_log(&m);
-    vch_arena_free(&m.arena);
-    vch_buf_free(&m.piece);
-    vch_text_free(&m.note);
+    end(&m);
+    if (rc == VCH_OK) *ret = done;
+    return nd_told(rc, err);
+}
+
+vch_rc vch_mirror_more(vch_port_t *port, vch_ledger_t *node, const char *dir, vch_mirror_t *ret, vch_err_t *err)
+{
+    vch_mirror_t done = {.size = 0};
+    mirror_t m;
+    VCH_TRY(begin(&m, port, node, dir, err));
+    vch_rc rc = more(&m, &done);
+    end(&m);
     if (rc == VCH_OK) *ret = done;
     return nd_told(rc, err);
 }

@@ -75,9 +75,12 @@ typedef struct {
     uint64_t max_body_bytes, connections, timeout_ms, queue, workers, promise_ms;
 } vch_serve_settings_t;
 /* [vault] of vouch.conf. */
+typedef enum { VCH_VAULT_NONE, VCH_VAULT_EMBEDDED, VCH_VAULT_SERVED } vch_vault_mode_t;
+#define VCH_ROLE_URL_MAX 336 /* URL#KEYID */
 typedef struct {
-    bool embedded; /* mode = embedded; else none */
+    vch_vault_mode_t mode;
     uint64_t trustees, threshold, storage, data, fresh_ms;
+    char trustee[35][VCH_ROLE_URL_MAX], server[16][VCH_ROLE_URL_MAX]; /* of mode = served; server: storage.N */
 } vch_vault_settings_t;
 void vch_ledger_serve_settings(vch_ledger_t *, vch_serve_settings_t *ret);
 

@@ -165,10 +165,12 @@ static vch_rc repair(vch_vault_t *v, unsigned number, uint64_t *ret, vch_err_t *
     return rc;
 }
 
-vch_rc vch_storage_repair(vch_ledger_t *l, unsigned number, uint64_t *ret_repaired, vch_err_t *err)
+vch_rc vch_storage_repair(vch_ledger_t *l, const vch_signer_t *writer, unsigned number, uint64_t *ret_repaired,
+                          vch_err_t *err)
 {
     vch_vault_t *v;
     VCH_TRY(vch_vault_open(&v, l, err));
+    v->as = writer;
     vch_rc rc = vch_vault_lock(v, err);
     if (rc == VCH_OK) rc = repair(v, number, ret_repaired, err);
     vch_vault_close(v);

@@ -88,7 +88,7 @@ vch_rc vch_trustee_open(vch_trustee_t **ret, vch_ledger_t *l, const char *dir, c
     VCH_TRY(vch_here(l, err));
     vch_trustee_t *t = vch_alloc(sizeof *t);
     if (!t) return no_memory(err);
-    t->l = l;
+    t->l = t->home = l;
     t->key = key;
     t->id = vch_pubkey_id(vch_signer_public(key));
     t->fresh_ms = fresh_ms;
@@ -100,6 +100,18 @@ vch_rc vch_trustee_open(vch_trustee_t **ret, vch_ledger_t *l, const char *dir, c
     return rc;
 }
 
+void vch_trustee_follows(vch_trustee_t *t, vch_ledger_t *home)
+{
+    t->home = home;
+    t->heard = false;
+}
+
+void vch_trustee_heard(vch_trustee_t *t)
+{
+    t->heard = true;
+    t->heard_boot = t->l->port->clock->boot_ms(t->l->port);
+}
+
 void vch_trustee_close(vch_trustee_t *t)
 {
     if (!t) return;
@@ -108,6 +120,7 @@ void vch_trustee_close(vch_trustee_t *t)
     vch_file_close(t->l->port, t->dealt_file);
     vch_secret_free(t->secret);
     vch_free(t->dealt);
+    vch_free(t->waiting);
     vch_free(t->served);
     vch_free(t);
 }
@@ -315,13 +328,47 @@ static vch_rc find_lost(void *ctx, const vch_hash_t *extent)
     return VCH_OK;
 }
 
+static vch_rc find_all_lost(vch_trustee_t *t, lost_t *ret, vch_err_t *err)
+{
+    *ret = (lost_t){.t = t};
+    VCH_TRY(vch_ledger_read_begin(t->l, err));
+    vch_rc rc = vch_seeds_each(t->seeds, find_lost, ret, err);
+    vch_ledger_read_end(t->l);
+    if (rc != VCH_OK) vch_free(ret->extent);
+    return rc;
+}
+
 vch_rc vch_trustee_sweep(vch_trustee_t *t, vch_err_t *err)
 {
-    lost_t lost = {.t = t};
-    VCH_TRY(vch_ledger_read_begin(t->l, err));
-    vch_rc rc = vch_seeds_each(t->seeds, find_lost, &lost, err);
-    vch_ledger_read_end(t->l);
+    lost_t lost;
+    VCH_TRY(find_all_lost(t, &lost, err));
+    vch_rc rc = VCH_OK;
     for (size_t i = 0; rc == VCH_OK && i < lost.n; i++) rc = vch_seeds_drop(t->seeds, &lost.extent[i], err);
     vch_free(lost.extent);
+    return rc;
+}
+
+static bool among(const vch_hash_t *extent, const vch_hash_t *all, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (vch_hash_eq(extent, &all[i])) return true;
+    return false;
+}
+
+vch_rc vch_trustee_sweep_old(vch_trustee_t *t, vch_err_t *err)
+{
+    lost_t lost;
+    size_t kept = 0;
+    vch_rc rc = VCH_OK;
+    VCH_TRY(find_all_lost(t, &lost, err));
+    for (size_t i = 0; rc == VCH_OK && i < lost.n; i++) {
+        if (among(&lost.extent[i], t->waiting, t->waiting_n))
+            rc = vch_seeds_drop(t->seeds, &lost.extent[i], err);
+        else
+            lost.extent[kept++] = lost.extent[i];
+    }
+    vch_free(t->waiting);
+    t->waiting = lost.extent;
+    t->waiting_n = rc == VCH_OK ? kept : 0;
     return rc;
 }

@@ -30,6 +30,12 @@ typedef struct vch_trustee vch_trustee_t;
 VCH_MUST_USE vch_rc vch_trustee_open(vch_trustee_t **ret, vch_ledger_t *, const char *dir, const vch_signer_t *key,
                                      uint64_t fresh_ms, vch_err_t *);
 void vch_trustee_close(vch_trustee_t *); /* wipes; NULL is fine */
+/* For a trustee whose ledger follows another node: what it says goes through
+ * `home`, borrowed, and nothing is handed out unless vch_trustee_heard was
+ * called within fresh_ms, which is for whoever just took in the node's newest
+ * checkpoint. */
+void vch_trustee_follows(vch_trustee_t *, vch_ledger_t *home);
+void vch_trustee_heard(vch_trustee_t *);
 
 /* A signed prekey for one deal; the one before it, if unused, is forgotten. */
 VCH_MUST_USE vch_rc vch_trustee_prekey(vch_trustee_t *, vch_buf_t *ret, vch_err_t *);
@@ -62,5 +68,8 @@ VCH_MUST_USE vch_rc vch_trustee_erase(vch_trustee_t *, vch_err_t *);
 /* Forget deals for extents that never came onto the ledger.  Only for whoever
  * knows that no ingest is under way. */
 VCH_MUST_USE vch_rc vch_trustee_sweep(vch_trustee_t *, vch_err_t *);
+/* The same for whoever can't know: forgets those that were not on the ledger at
+ * the call before either.  So an ingest has from one call to the next. */
+VCH_MUST_USE vch_rc vch_trustee_sweep_old(vch_trustee_t *, vch_err_t *);
 
 #endif

@@ -197,7 +197,7 @@ static vch_rc say_one(eraser_t *e, const vch_erased_t *one, vch_hash_t *extent)
     vch_buf_init(&b, 1u << 16);
     vch_rc rc = put_word(&b, &one->erase, extent, n);
     vch_slice_t fields = vch_buf_slice(&b);
-    rc = rc == VCH_OK ? vch_ledger_write(e->t->l, e->t->key, VCH_KIND_KEY_DESTROYED, &fields, 1, &receipt, e->err)
+    rc = rc == VCH_OK ? vch_ledger_write(e->t->home, e->t->key, VCH_KIND_KEY_DESTROYED, &fields, 1, &receipt, e->err)
                       : vch_fail(e->err, rc, "the word that keys were destroyed can't be written");
     vch_buf_free(&b);
     return rc;

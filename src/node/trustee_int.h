@@ -27,10 +27,15 @@ struct vch_trustee {
     vch_keyid_t id;
     char dir[VCH_PATH_MAX];
     uint64_t fresh_ms;
+    vch_ledger_t *home; /* what it says goes there; usually l */
+    bool heard;
+    uint64_t heard_boot; /* when the node was heard last */
     vch_seeds_t *seeds;
     vch_file_t *dealt_file;
     vch_hash_t *dealt;
     size_t dealt_n, dealt_cap;
+    vch_hash_t *waiting; /* extents that weren't on the ledger at the last sweep of old ones */
+    size_t waiting_n;
     /* the prekey */
     bool has_prekey;
     uint64_t prekeys;

@@ -53,6 +53,16 @@ static vch_rc is_committed(vch_trustee_t *t, const vch_release_t *r, vch_err_t *
     return vch_hint(err, VCH_ERR_QUORUM, "wait for the next checkpoint, or look at the witnesses: vouch doctor");
 }
 
+/* A trustee that follows a node may know less than that does. */
+static vch_rc heard_lately(vch_trustee_t *t, vch_err_t *err)
+{
+    if (t->home == t->l) return VCH_OK;
+    if (t->heard && t->l->port->clock->boot_ms(t->l->port) - t->heard_boot <= t->fresh_ms) return VCH_OK;
+    vch_fail(err, VCH_ERR_QUORUM, "this trustee has not heard from its node for %llu s: it may be cut off",
+             (unsigned long long)(t->fresh_ms / 1000));
+    return vch_hint(err, VCH_ERR_QUORUM, "ask again when the node answers it");
+}
+
 static vch_rc is_fresh(vch_trustee_t *t, vch_err_t *err)
 {
     bool wanted;
@@ -184,7 +194,7 @@ static vch_rc collect(vch_trustee_t *t, const vch_release_t *r, uint8_t *seed, v
 
 static vch_rc sign_answer(vch_trustee_t *t, const vch_release_t *r, const uint8_t *seed, vch_buf_t *ret, vch_err_t *err)
 {
-    vch_answer_t a;
+    vch_seeds_answer_t a;
     vch_buf_t payload;
     vch_hash_t *leaf = vch_alloc_array(r->nodes, sizeof *leaf);
     if (!leaf) return no_memory(err);
@@ -233,6 +243,7 @@ static vch_rc may(vch_trustee_t *t, const vch_cose_t *m, const vch_release_t *r,
     VCH_TRY(vch_cose_verify(m, &key, err));
     VCH_TRY(permitted_now(t, r, &party, err));
     VCH_TRY(is_committed(t, r, err));
+    VCH_TRY(heard_lately(t, err));
     VCH_TRY(is_fresh(t, err));
     VCH_TRY(find_extent(&t->permitted.use, &r->extent, &extent, err));
     VCH_TRY(in_our_hands(t, r, extent, err));

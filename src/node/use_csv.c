@@ -150,6 +150,7 @@ static vch_rc fetch_all(vch_fetch_t *f, const vch_signer_t *user, vch_err_t *err
 {
     vch_vault_t *v;
     VCH_TRY(vch_vault_open(&v, f->l, err));
+    v->as = user;
     vch_rc rc = open_spool(f, err);
     for (uint32_t e = 0; rc == VCH_OK && e < f->use->extents; e++)
         if (f->in_vault[e]) rc = fetch_extent(f, v, user, e, err);

@@ -118,23 +118,20 @@ vch_rc vch_peer_embedded(vch_peer_t **ret, vch_ledger_t *l, const char *dir, vch
 
 /* ---- up -------------------------------------------------------------------------------------- */
 
-static vch_rc registered(vch_ledger_t *l, const vch_signer_t *key, bool *ret, vch_err_t *err)
+vch_rc nd_key_registered(vch_ledger_t *l, const vch_keyid_t *id, bool *ret, vch_err_t *err)
 {
-    vch_id_t party;
-    VCH_TRY(vch_ledger_read_begin(l, err));
-    vch_rc rc = vch_party_of(l, key, &party, NULL);
-    vch_ledger_read_end(l);
+    vch_pubkey_t key;
+    vch_rc rc = vch_vault_key(l, id, &key, NULL);
     *ret = rc == VCH_OK;
-    if (rc == VCH_OK || rc == VCH_ERR_KEY) return VCH_OK;
+    if (rc == VCH_OK || rc == VCH_ERR_NOT_FOUND) return VCH_OK;
     return vch_fail(err, rc, "whether a key is registered can't be read: %s", vch_rc_text(rc));
 }
 
-static vch_rc register_key(vch_ledger_t *l, const vch_signer_t *registrar, const char *name, const char *role,
-                           const vch_signer_t *key, vch_err_t *err)
+vch_rc nd_register_role(vch_ledger_t *l, const vch_signer_t *registrar, const char *name, const char *role,
+                        const vch_pubkey_t *public, vch_err_t *err)
 {
     char json[512], hex[2 * VCH_PUBKEY_MAX + 1];
     vch_receipt_t receipt;
-    const vch_pubkey_t *public = vch_signer_public(key);
     vch_hex(hex, public->b, public->n);
     int n = snprintf(json, sizeof json, "{\"name\":\"%s\",\"roles\":[\"%s\"],\"keys\":[\"%s\"]}", name, role, hex);
     return vch_submit_json(l, registrar, "party", json, (size_t)n, &receipt, err);
@@ -144,7 +141,7 @@ static vch_rc register_key(vch_ledger_t *l, const vch_signer_t *registrar, const
 static vch_rc catch_up(vch_ledger_t *l, vch_err_t *err)
 {
     vch_vault_t *v;
-    if (!l->in->vault.embedded) return VCH_OK;
+    if (l->in->vault.mode == VCH_VAULT_NONE) return VCH_OK;
     VCH_TRY(vch_vault_open(&v, l, err));
     vch_rc rc = vch_vault_erase(v, err);
     vch_vault_close(v);
@@ -178,8 +175,9 @@ static vch_rc put_up(vch_ledger_t *l, const vch_signer_t *registrar, const char 
     if (lost) return VCH_OK; /* `vault status` says so */
     if (rc == VCH_ERR_NOT_FOUND) VCH_TRY(vch_mkdirs(l->port, dir, err));
     if (rc == VCH_ERR_NOT_FOUND) rc = nd_key_make(l->port, path, "ed25519", NULL, &key, err);
-    if (rc == VCH_OK) rc = registered(l, key, &known, err);
-    if (rc == VCH_OK && !known) rc = register_key(l, registrar, name, role, key, err);
+    vch_keyid_t id = rc == VCH_OK ? vch_pubkey_id(vch_signer_public(key)) : (vch_keyid_t){{0}};
+    if (rc == VCH_OK) rc = nd_key_registered(l, &id, &known, err);
+    if (rc == VCH_OK && !known) rc = nd_register_role(l, registrar, name, role, vch_signer_public(key), err);
     vch_signer_free(key);
     return rc;
 }
@@ -196,6 +194,7 @@ vch_rc vch_vault_up(vch_ledger_t *l, const vch_signer_t *registrar, vch_err_t *e
     if (s->data > s->storage || (s->storage > 1 && s->data == s->storage))
         return vch_fail(err, VCH_ERR_USAGE, "[vault] data = %llu, storage = %llu: fewer nodes must do than there are",
                         (unsigned long long)s->data, (unsigned long long)s->storage);
+    if (nd_vault_served(l)) return nd_served_up(l, registrar, err);
     for (unsigned i = 1; i <= s->trustees; i++) VCH_TRY(put_up(l, registrar, "trustee", i, err));
     for (unsigned i = 1; i <= s->storage; i++) VCH_TRY(put_up(l, registrar, "storage", i, err));
     return catch_up(l, err);
@@ -256,7 +255,7 @@ bool nd_has_vault(const vch_ledger_t *l)
 {
     char path[VCH_PATH_MAX];
     vch_stat_t st;
-    return l->in->vault.embedded && vch_ledger_path(l, path, "vault") == VCH_OK &&
+    return l->in->vault.mode != VCH_VAULT_NONE && vch_ledger_path(l, path, "vault") == VCH_OK &&
            l->port->disk->stat(l->port, path, &st) == VCH_OK;
 }
 
@@ -267,7 +266,7 @@ static vch_rc has_vault(vch_ledger_t *l, vch_err_t *err)
     VCH_TRY(vch_here(l, err));
     VCH_TRY(vch_ledger_path(l, path, "vault"));
     vch_rc rc = l->port->disk->stat(l->port, path, &st);
-    if (rc == VCH_OK && l->in->vault.embedded) return VCH_OK;
+    if (rc == VCH_OK && l->in->vault.mode != VCH_VAULT_NONE) return VCH_OK;
     if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND) return vch_fail(err, rc, "looking for %s: %s", path, vch_rc_text(rc));
     vch_fail(err, VCH_ERR_NOT_FOUND, "this ledger has no vault");
     return vch_hint(err, VCH_ERR_NOT_FOUND, "make one: vouch vault up");
@@ -283,8 +282,8 @@ static vch_rc open_now(vch_vault_t **ret, vch_ledger_t *l, vch_err_t *err)
     v->t = (uint8_t)s->threshold;
     v->nodes = (uint8_t)s->storage;
     v->k = (uint8_t)s->data;
-    vch_rc rc = open_trustees(v, err);
-    if (rc == VCH_OK) rc = open_storage(v, err);
+    vch_rc rc = nd_vault_served(l) ? nd_served_open(v, err) : open_trustees(v, err);
+    if (rc == VCH_OK && !nd_vault_served(l)) rc = open_storage(v, err);
     if (rc == VCH_OK)
         *ret = v;
     else
@@ -332,12 +331,14 @@ static vch_rc put_members(vch_buf_t *b, const char *role, unsigned n, const char
 
 static vch_rc put_status(vch_buf_t *b, const vch_vault_t *v)
 {
-    VCH_TRY(vch_buf_printf(b, "{\"mode\":\"embedded\",\"trustees\":["));
+    bool served = nd_vault_served(v->l);
+    VCH_TRY(vch_buf_printf(b, "{\"mode\":\"%s\",\"trustees\":[", served ? "served" : "embedded"));
     VCH_TRY(put_members(b, "trustee", v->n, v->trustee_why));
     VCH_TRY(vch_buf_printf(b, "],\"threshold\":%u,\"storage\":[", v->t));
     VCH_TRY(put_members(b, "storage", v->nodes, v->storage_why));
-    return vch_buf_printf(b, "],\"data\":%u,\"trust\":\"one domain: all parties of this vault run in this process\"}",
-                          v->k);
+    return vch_buf_printf(b, "],\"data\":%u,\"trust\":\"%s\"}", v->k,
+                          served ? "as many domains as different people run these servers"
+                                 : "one domain: all parties of this vault run in this process");
 }
 
 vch_rc vch_vault_status(vch_ledger_t *l, vch_text_t *ret_json, vch_err_t *err)
@@ -413,6 +414,8 @@ vch_rc vch_vault_sweep(vch_vault_t *v, vch_err_t *err)
 
 vch_rc vch_vault_erase(vch_vault_t *v, vch_err_t *err)
 {
+    /* Others see what a checkpoint covers. */
+    if (nd_vault_served(v->l)) VCH_TRY(vch_ledger_checkpoint(v->l, NULL, err));
     for (unsigned i = 0; i < v->n; i++)
         if (v->trustee[i]) VCH_TRY(v->trustee[i]->ops->erase(v->trustee[i], err));
     return VCH_OK;

@@ -46,7 +46,8 @@ typedef struct {
     vch_peer_t *trustee[VCH_KT_SETS_MAX];                                      /* NULL: gone */
     vch_backend_t *storage[VCH_STORAGE_MAX];                                   /* NULL: gone */
     char trustee_why[VCH_KT_SETS_MAX][120], storage_why[VCH_STORAGE_MAX][120]; /* it is gone, for people */
-    vch_file_t *lock; /* of the embedded vault while something is put in */
+    vch_file_t *lock;                                                          /* while something is put in */
+    const vch_signer_t *as; /* signs questions to served roles; NULL: nobody.  Borrowed */
 } vch_vault_t;
 
 /* ERR_NOT_FOUND when this ledger has no vault.  A trustee or storage node whose

@@ -149,7 +149,7 @@ vch_rc og_sign_request(vch_opening_t *o, vch_buf_t *ret)
 static vch_rc take_answer(vch_opening_t *o, unsigned position, vch_slice_t answer, vch_slice_t box, uint8_t *to)
 {
     vch_cose_t m;
-    vch_answer_t a;
+    vch_seeds_answer_t a;
     vch_rc rc = vch_cose_read(&m, answer);
     if (rc == VCH_OK) rc = vch_cose_verify(&m, &o->key[position], NULL);
     if (rc == VCH_OK) rc = vch_answer_get(&a, m.payload);

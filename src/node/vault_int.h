@@ -18,6 +18,15 @@ vch_rc vch_vault_deal(vch_vault_t *, const vch_signer_t *custodian, const vch_tr
 /* A registered key, revoked or not: who signed earlier still signed. */
 vch_rc vch_vault_key(vch_ledger_t *, const vch_keyid_t *, vch_pubkey_t *ret, vch_err_t *);
 
+/* ---- on other machines (vault_served.c) ---- */
+bool nd_vault_served(const vch_ledger_t *);
+vch_rc nd_served_open(vch_vault_t *, vch_err_t *);
+vch_rc nd_served_up(vch_ledger_t *, const vch_signer_t *registrar, vch_err_t *);
+/* Parties of the vault on the ledger. */
+vch_rc nd_key_registered(vch_ledger_t *, const vch_keyid_t *, bool *ret, vch_err_t *);
+vch_rc nd_register_role(vch_ledger_t *, const vch_signer_t *registrar, const char *name, const char *role,
+                        const vch_pubkey_t *, vch_err_t *);
+
 /* ---- a trustee in this process (vault_embedded.c) ---- */
 /* dir holds key.pem; ERR_NOT_FOUND when it doesn't. */
 vch_rc vch_peer_embedded(vch_peer_t **ret, vch_ledger_t *, const char *dir, vch_keyid_t *ret_id, vch_err_t *);

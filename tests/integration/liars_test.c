@@ -34,7 +34,7 @@ static vch_rc lie(liar_t *l, const vch_release_t *r, vch_buf_t *ret_answer, vch_
 {
     uint8_t *seed = calloc(r->nodes, VCH_KT_KEY), random[32];
     vch_hash_t *leaf = calloc(r->nodes, sizeof *leaf);
-    vch_answer_t a;
+    vch_seeds_answer_t a;
     vch_buf_t payload;
     vch_buf_init(&payload, 4096);
     for (size_t i = 0; i < (size_t)r->nodes * VCH_KT_KEY; i++) seed[i] = (uint8_t)draw(&l->seed);

@@ -237,7 +237,7 @@ static vch_rc request(world_t *w, alone_t *a, const vch_signer_t *by, uint8_t *s
 {
     vch_buf_t payload, cose, answer, box;
     vch_hash_t leaf[8];
-    vch_answer_t signed_part;
+    vch_seeds_answer_t signed_part;
     vch_cose_t m;
     vch_buf_init(&payload, 1u << 17);
     vch_buf_init(&cose, 1u << 17);

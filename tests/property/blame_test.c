@@ -136,7 +136,7 @@ static void answer(const holder_t *h, uint32_t lie_at, uint8_t *ret_seed, vch_bu
 {
     uint8_t seed[64 * GROUPS_MAX * 32];
     vch_kt_seed_t s;
-    vch_answer_t a;
+    vch_seeds_answer_t a;
     vch_buf_t b, box;
     vch_buf_init(&b, SMALL);
     vch_buf_init(&box, SMALL);

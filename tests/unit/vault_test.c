@@ -72,7 +72,7 @@ static vch_rc again_release(vch_buf_t *out, vch_slice_t in)
 
 static vch_rc again_answer(vch_buf_t *out, vch_slice_t in)
 {
-    vch_answer_t v;
+    vch_seeds_answer_t v;
     VCH_TRY(vch_answer_get(&v, in));
     return vch_answer_put(out, &v);
 }
@@ -235,7 +235,7 @@ static void answers_open_for_who_asked(void **state)
     (void)state;
     static const vch_kt_node_t node[] = {{4, 0}, {24, 1u << 20}, {23, (1u << 19) + 1}};
     uint8_t seed[96], got[96];
-    vch_answer_t a, other;
+    vch_seeds_answer_t a, other;
     vch_buf_t b, box;
     vch_buf_init(&b, SMALL);
     vch_buf_init(&box, SMALL);
