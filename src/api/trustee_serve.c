@@ -335,7 +335,7 @@ vch_rc vch_trustee_init(const char *dir, const vch_trustee_spec_t *spec, vch_err
     vch_buf_t b;
     if (!spec->node || !spec->trust)
         return vch_hint(err, vch_fail(err, VCH_ERR_USAGE, "a trustee follows a node whose log it can judge"),
-                        "give the node's URL and a trust policy: --node URL --trust POLICY");
+                        "give the node's URL and a trust policy: --follow URL --trust POLICY");
     VCH_TRY(copy_trust(dir, spec->trust, err));
     vch_buf_init(&b, 4096);
     vch_rc rc = vch_buf_printf(&b,

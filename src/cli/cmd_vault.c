@@ -51,7 +51,7 @@ vch_rc cli_trustee_status(cli_t *cli)
 vch_rc cli_trustee_init(cli_t *cli)
 {
     vch_trustee_spec_t spec = {.ca = cli_get(cli, "ca-file"), .listen = cli_get(cli, "listen")};
-    VCH_TRY(cli_need(cli, "node", &spec.node));
+    VCH_TRY(cli_need(cli, "follow", &spec.node));
     VCH_TRY(cli_need(cli, "trust", &spec.trust));
     VCH_TRY(vch_trustee_init(cli->arg[0], &spec, &cli->err));
     cli_say(cli, "made a trustee in %s; whoever reads that folder has its keys, so keep it to yourself", cli->arg[0]);

@@ -139,7 +139,7 @@ const cli_command_t cli_commands[] = {
     {"storage", "status", "DIR", "its key, its URL for vouch.conf, what it holds", 1, 1, 0, cli_storage_status, NULL},
     {"trustee", "init", "DIR", "make a trustee that follows a node's ledger", 1, 1, 0, cli_trustee_init,
      OPTIONS{
-         {"node", "URL", "whose ledger it follows", 0, false},
+         {"follow", "URL", "the node whose ledger it follows", 0, false},
          {"trust", "POLICY", "whose log that must be", 0, false},
          {"ca-file", "FILE.pem", "whom to believe about the node's certificate; the system's unless given", 0, false},
          {"listen", "ADDRESS", "IP:PORT or unix:PATH; 127.0.0.1:7121 unless given", 0, false},

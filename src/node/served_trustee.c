@@ -10,9 +10,11 @@
 typedef struct {
     vch_peer_t peer;
     served_t s;
+    uint64_t waited_ms; /* for checkpoints, so far */
 } served_trustee_t;
 
-static served_t *of(vch_peer_t *p) { return &((served_trustee_t *)(void *)p)->s; }
+static served_trustee_t *trustee_of(vch_peer_t *p) { return (served_trustee_t *)(void *)p; }
+static served_t *of(vch_peer_t *p) { return &trustee_of(p)->s; }
 
 /* A second prekey forgets the first, which nobody used. */
 static vch_rc prekey(vch_peer_t *p, vch_buf_t *ret, vch_err_t *err)
@@ -41,13 +43,12 @@ static vch_rc take_apart(vch_slice_t body, vch_buf_t *ret_answer, vch_buf_t *ret
     return vch_buf_put(ret_box, box.p, box.n);
 }
 
-static vch_rc ask_release(served_t *s, vch_slice_t request, vch_buf_t *ret, vch_err_t *err)
+static vch_rc ask_release(served_trustee_t *t, vch_slice_t request, vch_buf_t *ret, vch_err_t *err)
 {
-    uint64_t began = s->port->clock->boot_ms(s->port);
-    for (;;) {
-        vch_rc rc = sv_ask(s, "release", request, SV_LONG_MS, ret, err);
-        if (rc != VCH_ERR_QUORUM || s->port->clock->boot_ms(s->port) - began >= COMMITTED_MS) return rc;
-        s->port->clock->sleep_ms(s->port, LOOK_MS);
+    for (;; t->waited_ms += LOOK_MS) {
+        vch_rc rc = sv_ask(&t->s, "release", request, SV_LONG_MS, ret, err);
+        if (rc != VCH_ERR_QUORUM || t->waited_ms >= COMMITTED_MS) return rc;
+        t->s.port->clock->sleep_ms(t->s.port, LOOK_MS);
     }
 }
 
@@ -55,7 +56,7 @@ static vch_rc release(vch_peer_t *p, vch_slice_t request, vch_buf_t *ret_answer,
 {
     vch_buf_t body;
     vch_buf_init(&body, VCH_ASKED_MAX);
-    vch_rc rc = ask_release(of(p), request, &body, err);
+    vch_rc rc = ask_release(trustee_of(p), request, &body, err);
     if (rc == VCH_OK) {
         rc = take_apart(vch_buf_slice(&body), ret_answer, ret_box);
         if (rc != VCH_OK) vch_fail(err, rc, "the trustee's answer is not well-formed");
