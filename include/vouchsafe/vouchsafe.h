@@ -329,6 +329,7 @@ typedef struct {
     const char *keys_dir;    /* where vch_identity_… finds keys; NULL: $XDG_CONFIG_HOME/vouch/keys or ~/.config/… */
     const vch_signer_t *who; /* signs questions; NULL: nobody; outlives the handle */
     uint64_t timeout_ms;     /* of one question; 0: 10 s */
+    uint64_t patience_ms;    /* how long one is asked again while nobody answers; 0: 30 s */
 } vch_connect_t;
 
 /* A handle on the node at url ("https://…", "http://127.0.0.1:…", "unix:/path");

@@ -15,6 +15,7 @@
 #include "vouchsafe/vault.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #include "api/role.h"
 #include "codec/cbor.h"
@@ -28,6 +29,8 @@
 #define SWEEP_MS (24u * 3600 * 1000) /* an ingest that was not registered from one day to the next is over */
 #define ANSWER_MAX (1u << 20)
 #define NODE_MS 10000u
+#define PULL_MS 60000u
+#define NEWS_MS 2000u /* so long a question waits for the ledger to be looked at anew */
 
 typedef struct {
     role_t role;
@@ -97,7 +100,8 @@ static vch_rc connect_node(server_t *s, vch_err_t *err)
                              .memory_dir = memory,
                              .ca_path = s->ca[0] ? s->ca : NULL,
                              .who = s->key,
-                             .timeout_ms = NODE_MS};
+                             .timeout_ms = NODE_MS,
+                             .patience_ms = 1}; /* the ticker asks again */
     return vch_ledger_connect(&s->node, s->node_url, &o, err);
 }
 
@@ -162,9 +166,15 @@ static vch_rc follow_now(server_t *s, vch_err_t *err)
     return rc;
 }
 
-static vch_rc follow(server_t *s, vch_err_t *err)
+/* One pull at a time.  A pull from a node that is silent takes long: whoever
+ * can't wait that long does without. */
+static vch_rc follow(server_t *s, uint64_t wait_ms, vch_err_t *err)
 {
-    pthread_mutex_lock(&s->following);
+    struct timespec until;
+    if (clock_gettime(CLOCK_MONOTONIC, &until) != 0) return vch_fail(err, VCH_ERR_INTERNAL, "no clock");
+    until.tv_sec += (time_t)(wait_ms / 1000);
+    if (pthread_mutex_clocklock(&s->following, CLOCK_MONOTONIC, &until) != 0)
+        return vch_fail(err, VCH_ERR_UNREACHABLE, "the node does not answer");
     vch_rc rc = follow_now(s, err);
     if (rc != VCH_OK && !s->told) daemon_say_err(&s->role.d, VCH_SAY_WARN, "trustee.behind", err);
     if (rc == VCH_OK && s->told)
@@ -179,7 +189,7 @@ static void *tick(void *ctx)
     server_t *s = ctx;
     while (!atomic_load(&s->stop)) {
         vch_err_t err = {0};
-        (void)follow(s, &err);
+        (void)follow(s, PULL_MS, &err);
         for (unsigned ms = 0; ms < TICK_MS && !atomic_load(&s->stop); ms += 50) port()->clock->sleep_ms(port(), 50);
     }
     return NULL;
@@ -209,7 +219,7 @@ static vch_rc with_news(role_call_t *c, verb_t run)
 {
     vch_err_t behind = {0};
     vch_rc rc = locked(c, run);
-    if (!may_be_news(rc) || follow(of(c), &behind) != VCH_OK) return rc;
+    if (!may_be_news(rc) || follow(of(c), NEWS_MS, &behind) != VCH_OK) return rc;
     c->err = (vch_err_t){.rc = VCH_OK};
     vch_buf_clear(&c->res->body);
     return locked(c, run);
@@ -260,7 +270,7 @@ static vch_rc do_key(role_call_t *c) { return vch_buf_put(&c->res->body, c->role
 static vch_rc do_prekey(role_call_t *c) { return with_news(c, prekey); }
 static vch_rc do_deal(role_call_t *c) { return locked(c, deal); }
 static vch_rc do_release(role_call_t *c) { return with_news(c, release); }
-static vch_rc do_follow(role_call_t *c) { return follow(of(c), &c->err); }
+static vch_rc do_follow(role_call_t *c) { return follow(of(c), PULL_MS, &c->err); }
 
 static const role_verb_t verbs[] = {{"key", false, do_key},       {"prekey", true, do_prekey},
                                     {"deal", false, do_deal},     {"release", false, do_release},

@@ -196,7 +196,7 @@ static void ask_until(vch_ledger_t *l, rm_ask_t **open, size_t n)
         uint64_t wait = (uint64_t)BACKOFF_MS << tries;
         n = one_round(l, open, n, &wait);
         uint64_t spent = clock->boot_ms(l->port) - began;
-        if (n == 0 || tries + 1 == RM_TRIES || spent + wait > RM_PATIENCE_MS) return;
+        if (n == 0 || tries + 1 == RM_TRIES || spent + wait > l->remote->patience_ms) return;
         clock->sleep_ms(l->port, wait);
     }
 }
@@ -396,6 +396,7 @@ static void remote_init(vch_remote_t *r, const vch_connect_t *o, const vch_remot
     r->authorize = way->authorize;
     r->who = o->who;
     r->timeout_ms = o->timeout_ms ? o->timeout_ms : 10000;
+    r->patience_ms = o->patience_ms ? o->patience_ms : RM_PATIENCE_MS;
 }
 
 static vch_rc open_steps(vch_ledger_t *l, const char *url, const vch_connect_t *o, vch_err_t *err)

@@ -16,7 +16,7 @@
 #define RM_SMALL_MAX (1u << 20)
 #define RM_TRIES 6u
 #define RM_TRIES_GET 4u       /* of a question that changes nothing, while nobody answers */
-#define RM_PATIENCE_MS 30000u /* all tries of one question together, unless one takes longer */
+#define RM_PATIENCE_MS 30000u /* unless said: all tries of one question together, unless one takes longer */
 #define RM_HEAVY 6u           /* times the time-out */
 #define RM_AT_ONCE 32u        /* questions on the way at the same time */
 #define RM_BUNDLE_MAX (256u * (2u + 65535u))
@@ -28,7 +28,7 @@ struct vch_remote {
     char *token; /* secret memory; NULL: none */
     char url[RM_URL_MAX];
     bool is_unix; /* then a colon stands between url and path */
-    uint64_t timeout_ms;
+    uint64_t timeout_ms, patience_ms;
     pthread_mutex_t mutex; /* recursive: over everything here */
     char memory[VCH_PATH_MAX];
 

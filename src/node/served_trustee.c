@@ -4,7 +4,7 @@
 #include "node/node_int.h"
 #include "node/served_int.h"
 
-#define COMMITTED_MS 4000u /* so long a grant may take until its checkpoint is cosigned and seen there */
+#define COMMITTED_MS 2000u /* so long a grant may take until its checkpoint is cosigned and seen there */
 #define LOOK_MS 250u
 
 typedef struct {
