@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # A thin front: meson and the scripts under tools/ do the work.
-.PHONY: help demo test check format bench soak fuzz build install clean
+.PHONY: help demo demo-vault test check format bench soak fuzz build install clean
 PREFIX ?= /usr/local
 LIBDIR ?= lib
 
 help:
 	@echo "make demo     build and walk through the whole story on this machine (start here)"
+	@echo "make demo-vault  the same with each trustee and storage node as a process of its own"
 	@echo "make test     every test in three builds, and the source checks"
 	@echo "make check    the source checks alone: format, clang-tidy, ranks, banned functions"
 	@echo "make format   let clang-format-14 lay out every C file"
@@ -20,6 +21,11 @@ demo:
 	@tools/setup.sh demo
 	@tools/build.sh apps
 	@tools/demo.sh
+
+demo-vault:
+	@tools/setup.sh demo
+	@tools/build.sh apps
+	@tools/demo.sh served
 
 test:
 	@tools/setup.sh test

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# tools/demo.sh: the whole story on this machine, in well under a minute.
+# tools/demo.sh [served]: the whole story on this machine, in well under a minute;
+# "served": with each trustee and storage node of the vault as a process of its own.
 # Needs build/ and .venv (make demo sees to both).  DEMO_DIR is the ledger it
 # makes (demo-ledger), VOUCH the program.  Every step compares what came out
 # with what must come out, and a wrong result ends the demo with an error.
@@ -13,6 +14,8 @@ vouch=$(realpath -m "$vouch")
 python=${PYTHON:-$here/.venv/bin/python}
 code=$here/examples/breast-cancer
 files=$ledger/demo
+vault=${1:-embedded}
+roles=$files/roles
 
 fail() {
     printf '\ndemo: FAILED: %s\n' "$*" >&2
@@ -53,7 +56,63 @@ fi
 mkdir -p "$files"
 echo "Made by tools/demo.sh, which removes this folder when it runs again." >"$ledger/DEMO"
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+declare -A pids=()
+stop_all() {
+    for name in "${!pids[@]}"; do kill "${pids[$name]}" 2>/dev/null || true; done
+    wait
+}
+trap 'stop_all; rm -rf "$scratch"' EXIT
+
+# ---- the vault's parties, in this process or each in its own ----------------
+launch() { # NAME COMMAND...: until it says that it listens
+    local name=$1
+    shift
+    "$vouch" "$@" >"$files/$name.out" 2>"$files/$name.log" &
+    pids[$name]=$!
+    for _ in $(seq 100); do
+        ! grep -q listening "$files/$name.out" || return 0
+        sleep 0.1
+    done
+    cat "$files/$name.log" >&2
+    fail "$name does not start"
+}
+serve_role() { launch "$1" "${1%-*}" serve "$roles/$1"; }
+free_port() { "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+member() { "$python" -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
+put_up_served() {
+    local custodian role name
+    custodian=$("$vouch" -C "$ledger" --json id show clinic-a | member "key id")
+    launch node -C "$ledger" serve --listen "unix:$files/node.sock"
+    echo "[vault]" >"$scratch/vault.conf"
+    echo "mode = served" >>"$scratch/vault.conf"
+    for role in trustee storage; do
+        for name in $role-1 $role-2 $role-3; do
+            if [ $role = trustee ]; then
+                "$vouch" --quiet trustee init "$roles/$name" --follow "unix:$files/node.sock" \
+                    --trust "$ledger/trust.policy" --listen "127.0.0.1:$(free_port)" >/dev/null
+            else
+                "$vouch" --quiet storage init "$roles/$name" --writer "$custodian" --listen "127.0.0.1:$(free_port)" >/dev/null
+            fi
+            serve_role "$name"
+            echo "$role.${name#*-} = $("$vouch" --json $role status "$roles/$name" | member url)" >>"$scratch/vault.conf"
+        done
+    done
+    sed '/^\[vault\]/,/^$/d' "$ledger/vouch.conf" | cat - "$scratch/vault.conf" >"$scratch/vouch.conf"
+    cat "$scratch/vouch.conf" >"$ledger/vouch.conf"
+    "$vouch" -C "$ledger" config accept >/dev/null 2>&1 || fail "config accept"
+    shown vault up --as clinic-a
+    want_status 0
+}
+lose() { # NAME
+    if [ "$vault" = served ]; then
+        kill -9 "${pids[$1]}"
+        wait "${pids[$1]}" 2>/dev/null || true
+        unset "pids[$1]"
+    else
+        mv "$ledger/vault/$1" "$scratch/"
+    fi
+}
+bring_back() { if [ "$vault" = served ]; then serve_role "$1"; else mv "$scratch/$1" "$ledger/vault/"; fi; }
 
 cat <<'TEXT'
 Vouchsafe, from consents to a decision and back.
@@ -62,16 +121,26 @@ and their wallet, the clinic, the AI team; all play on this machine, on one cloc
 TEXT
 
 title "A clinic makes a ledger and registers an AI team"
-shown init "$ledger" --operator clinic-a --origin clinic-a.example/ledger
+if [ "$vault" = served ]; then
+    shown init "$ledger" --operator clinic-a --origin clinic-a.example/ledger --no-vault
+else
+    shown init "$ledger" --operator clinic-a --origin clinic-a.example/ledger
+fi
 want_status 0
 shown id new ai-team-1
 want_status 0
 shown party add ai-team-1 --role user --as clinic-a
 want_status 0
 
-shown vault status
-want_status 0
-want "one domain"
+if [ "$vault" = served ]; then
+    title "Three trustees and three storage nodes, each a process with a folder and a key of its own"
+    put_up_served
+    note "They speak TLS under their own keys, which vouch.conf pins; each trustee follows the ledger for itself."
+else
+    shown vault status
+    want_status 0
+    want "one domain"
+fi
 
 title "569 rows, each with an owner who holds a key, into the vault"
 "$python" "$code/rows.py" "$files/rows.csv" "$files/persons.txt"
@@ -89,7 +158,8 @@ want_line "new subjects" 569
 # Eight lines of measurements, and not one of them in any file that the ledger keeps.
 head -9 "$files/rows.csv" | tail -8 | cut -d, -f2- | cut -c1-40 >"$scratch/measured.txt"
 grep -rqFf "$scratch/measured.txt" "$files" || fail "the search for measurements finds none in rows.csv either"
-if grep -rlFf "$scratch/measured.txt" "$ledger/vault" "$ledger/data" "$ledger/log" "$ledger/state" "$ledger/custody"; then
+mkdir -p "$roles"
+if grep -rlFf "$scratch/measured.txt" "$ledger/vault" "$ledger/data" "$ledger/log" "$ledger/state" "$ledger/custody" "$roles"; then
     fail "a file of the ledger holds measurements in the clear"
 fi
 note "Each row under keys of its own, shared among 3 trustees; its ciphertext over 3 storage nodes."
@@ -135,10 +205,11 @@ want_line rows 0
 note "For marketing: not one row, and the rule that says so is on the log."
 
 title "A storage node and a trustee are lost; two of three will do"
-mv "$ledger/vault/storage-2" "$ledger/vault/trustee-3" "$scratch/"
+lose storage-2
+lose trustee-3
 shown vault status
 want_status 0
-[ "$(printf '%s\n' "$output" | grep -c ' no ')" = 2 ] || fail "not two of the vault's parties are gone"
+[ "$(printf '%s\n' "$output" | grep -cE '^  (trustee|storage)-[0-9] +no ')" = 2 ] || fail "not two of the vault's parties are gone"
 
 title "Training sees 300 of these rows; 100 are kept back"
 shown run exec --grant "$grant" --name tumour-model --holdout 100 --seed 7 --work "$files/run" --as ai-team-1 \
@@ -152,7 +223,8 @@ model_dir=$(line outputs)
 shown model list
 want tumour-model
 
-mv "$scratch/storage-2" "$scratch/trustee-3" "$ledger/vault/"
+bring_back storage-2
+bring_back trustee-3
 note "All of it with one storage node and one trustee missing. They are back now."
 
 title "The model goes into use and decides 100 cases it never saw"
@@ -227,8 +299,11 @@ against_copy() {
     shown "$@"
     ledger=$real
 }
+shards=$scratch/copy/vault
+[ "$vault" = embedded ] || shards=$roles
 damage() { # NODE: one bit of its shard
-    "$python" "$code/tamper.py" byte "$(find "$scratch/copy/vault/storage-$1" -name '*.shard')" 5000
+    cp "$(find "$shards/storage-$1" -name '*.shard')" "$scratch/whole-$1"
+    "$python" "$code/tamper.py" byte "$(find "$shards/storage-$1" -name '*.shard')" 5000
 }
 attack
 damage 1
@@ -241,6 +316,7 @@ damage 2
 against_copy run exec --grant "$fresh" --name poisoned --as ai-team-1 -- "$python" "$code/train.py"
 want_status 9
 note "Two nodes' bytes were changed: nothing is handed out, and nothing runs."
+for node in 1 2; do cp "$scratch/whole-$node" "$(find "$shards/storage-$node" -name '*.shard')"; done
 echo
 
 attack
@@ -249,6 +325,16 @@ against_copy check
 want_status 8
 want entry
 note "One bit of the log: the check names entry and byte."
+
+where_it_runs() {
+    if [ "$vault" = served ]; then
+        echo "the vault's processes all run on this machine (they end now), which"
+        echo "guards against a broken process or folder, not against whoever runs"
+    else
+        echo "the vault's trustees and storage nodes all run in this"
+        echo "process, which guards against lost and stolen folders, not against whoever runs"
+    fi
+}
 
 title "The real ledger is whole"
 shown check --full
@@ -267,7 +353,6 @@ ${bold}Done.${plain} Go on with:
   \$vouch verify lineage.bundle --trust $ledger/trust.policy
   \$vouch -C $ledger model remedy tumour-model --action retired --reference "ticket 1" --as ai-team-1
 
-What this does not show: the vault's trustees and storage nodes all run in this
-process, which guards against lost and stolen folders, not against whoever runs
+What this does not show: $(where_it_runs)
 the machine; and the times are one operator's clock until witnesses cosign.
 TEXT

@@ -69,7 +69,7 @@ typedef struct {
     int rebuilt;        /* derived state was rebuilt on opening */
     int recovered;      /* an unacknowledged sync group was cut off on opening */
     char note[240];     /* warnings of opening, for people; may be empty */
-    int vault;          /* rows go into the embedded vault; 0 on a remote handle, which can't tell */
+    int vault; /* rows go into 1: the embedded vault, 2: a served one; 0: data/, or a remote handle, which can't tell */
 } vch_ledger_info_t;
 VCH_API VCH_MUST_USE vch_rc vch_ledger_info(vch_ledger_t *, vch_ledger_info_t *ret, vch_err_t *);
 
@@ -172,7 +172,7 @@ VCH_API VCH_MUST_USE vch_rc vch_storage_audit(vch_ledger_t *, vch_text_t *ret_js
 /* Shards of node `number` (from 1) that are missing or damaged made anew from
  * the others'; *ret_repaired of them.  Its folder and key must be there. */
 VCH_API VCH_MUST_USE vch_rc vch_storage_repair(vch_ledger_t *, const vch_signer_t *writer, unsigned number,
-                                                uint64_t *ret_repaired, vch_err_t *);
+                                               uint64_t *ret_repaired, vch_err_t *);
 
 /* Erase subjects for good: everything they said is withdrawn, their numbers are
  * never used again, custodian and trustees forget what opened their rows.

@@ -51,6 +51,14 @@ vch_rc cli_init(cli_t *cli)
     return cj_show(cli, &j);
 }
 
+static const char *where_rows_go(int vault)
+{
+    static const char *const text[] = {"lie in data/ in the clear",
+                                       "go into the embedded vault: one trust domain, this process",
+                                       "go into a vault whose trustees and storage nodes run elsewhere"};
+    return vault >= 0 && vault <= 2 ? text[vault] : text[0];
+}
+
 vch_rc cli_status(cli_t *cli)
 {
     vch_ledger_info_t info;
@@ -71,10 +79,7 @@ vch_rc cli_status(cli_t *cli)
     cj_bool(&j, "recovered", info.recovered);
     cj_text(&j, "note", info.note);
     cj_text(&j, "time source", "the operator's clock");
-    if (!cli->node)
-        cj_text(&j, "rows",
-                info.vault ? "go into the embedded vault: one trust domain, this process"
-                           : "lie in data/ in the clear");
+    if (!cli->node) cj_text(&j, "rows", where_rows_go(info.vault));
     cj_close(&j, '}');
     return cj_show(cli, &j);
 }

@@ -220,9 +220,9 @@ static const char man_head[] =
     ".PP\nDatasets, parties, terms, models and deployments are named by their name or title, or by at least 8 hex\n"
     "digits of their id.\n"
     "A version is \\fIDATASET\\fR (the latest), \\fIDATASET\\fR@\\fIN\\fR, or an id.\n"
-    "Rows lie in the embedded vault, all of whose parties run in this process, or, without one, in \\fIdata/\\fR in "
-    "the\n"
-    "clear; the time of a block is the operator's clock.\n";
+    "Rows lie in a vault: embedded, all of whose parties run in this process, or served by trustees and storage\n"
+    "nodes that run elsewhere; or, without one, in \\fIdata/\\fR in the clear.\n"
+    "The time of a block is the operator's clock.\n";
 
 static const char man_tail[] =
     ".SH ENVIRONMENT\n.TP\n.B VOUCH_DIR\nThe ledger's directory when \\fB\\-C\\fR is not given.\n"

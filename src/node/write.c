@@ -809,7 +809,7 @@ vch_rc vch_ledger_info(vch_ledger_t *l, vch_ledger_info_t *ret, vch_err_t *err)
         ret->checkpoint_size = head_size;
         if (nd_committed(l, &ret->committed, NULL) != VCH_OK) ret->committed = 0; /* no readable policy */
         ret->time = info.time;
-        ret->vault = nd_has_vault(l);
+        ret->vault = nd_has_vault(l) ? (int)l->in->vault.mode : 0;
     }
     vch_ledger_read_end(l);
     return rc;

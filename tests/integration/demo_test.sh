@@ -29,6 +29,13 @@ done
 grep -q 'not against whoever runs' "$work/out" && grep -q "one operator's clock" "$work/out" && grep -q SIMULATED "$work/out"
 verdict $? "the demo says what is simulated and what is missing"
 
+"$root/tools/demo.sh" served >"$work/served" 2>&1
+status=$?
+[ $status = 0 ] || tail -40 "$work/served"
+verdict $status "the demo runs over separate processes"
+grep -q 'as many domains' "$work/served" && ! pgrep -f "$work/demo-ledger" >/dev/null
+verdict $? "and none of them is left"
+
 mkdir "$work/mine" && echo precious >"$work/mine/file"
 ! DEMO_DIR=$work/mine "$root/tools/demo.sh" >/dev/null 2>&1 && [ "$(cat "$work/mine/file")" = precious ]
 verdict $? "a folder that no demo made is left alone"
