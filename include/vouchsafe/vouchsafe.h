@@ -170,7 +170,8 @@ VCH_API VCH_MUST_USE vch_rc vch_vault_status(vch_ledger_t *, vch_text_t *ret_jso
  * "missing" (or unreadable), "blocks", "damaged"}, …]. */
 VCH_API VCH_MUST_USE vch_rc vch_storage_audit(vch_ledger_t *, vch_text_t *ret_json, vch_err_t *);
 /* Shards of node `number` (from 1) that are missing or damaged made anew from
- * the others'; *ret_repaired of them.  Its folder and key must be there. */
+ * the others'; *ret_repaired of them.  Its folder and key must be there, or the
+ * served node and `writer`, one of its writers; NULL with the embedded vault. */
 VCH_API VCH_MUST_USE vch_rc vch_storage_repair(vch_ledger_t *, const vch_signer_t *writer, unsigned number,
                                                uint64_t *ret_repaired, vch_err_t *);
 

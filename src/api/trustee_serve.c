@@ -15,7 +15,6 @@
 #include "vouchsafe/vault.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #include "api/role.h"
 #include "codec/cbor.h"
@@ -30,6 +29,7 @@
 #define ANSWER_MAX (1u << 20)
 #define NODE_MS 10000u
 #define PULL_MS 60000u
+#define LOOK_MS 20u
 #define NEWS_MS 2000u /* so long a question waits for the ledger to be looked at anew */
 
 typedef struct {
@@ -52,6 +52,7 @@ typedef struct {
 } server_t;
 
 static vch_port_t *port(void) { return vch_port_real(); }
+static uint64_t boot_ms(void) { return port()->clock->boot_ms(port()); }
 static server_t *of(const role_call_t *c) { return c->role->ctx; }
 
 static vch_rc path_to(const server_t *s, char ret[VCH_PATH_MAX], const char *name, vch_err_t *err)
@@ -146,7 +147,7 @@ static vch_rc act(server_t *s, vch_err_t *err)
 
 static vch_rc sweep(server_t *s, vch_err_t *err)
 {
-    uint64_t now = port()->clock->boot_ms(port());
+    uint64_t now = boot_ms();
     if (now - s->swept_boot < SWEEP_MS) return VCH_OK;
     s->swept_boot = now;
     return vch_trustee_sweep_old(s->t, err);
@@ -170,11 +171,9 @@ static vch_rc follow_now(server_t *s, vch_err_t *err)
  * can't wait that long does without. */
 static vch_rc follow(server_t *s, uint64_t wait_ms, vch_err_t *err)
 {
-    struct timespec until;
-    if (clock_gettime(CLOCK_MONOTONIC, &until) != 0) return vch_fail(err, VCH_ERR_INTERNAL, "no clock");
-    until.tv_sec += (time_t)(wait_ms / 1000);
-    if (pthread_mutex_clocklock(&s->following, CLOCK_MONOTONIC, &until) != 0)
-        return vch_fail(err, VCH_ERR_UNREACHABLE, "the node does not answer");
+    for (uint64_t began = boot_ms(); pthread_mutex_trylock(&s->following) != 0;
+         port()->clock->sleep_ms(port(), LOOK_MS))
+        if (boot_ms() - began >= wait_ms) return vch_fail(err, VCH_ERR_UNREACHABLE, "the node does not answer");
     vch_rc rc = follow_now(s, err);
     if (rc != VCH_OK && !s->told) daemon_say_err(&s->role.d, VCH_SAY_WARN, "trustee.behind", err);
     if (rc == VCH_OK && s->told)
@@ -284,7 +283,7 @@ static vch_rc start(role_t *role, vch_err_t *err)
     server_t *s = role->ctx;
     VCH_TRY(path_to(s, path, "key.pem", err));
     VCH_TRY(nd_key_load(port(), path, NULL, &s->key, err));
-    s->swept_boot = port()->clock->boot_ms(port());
+    s->swept_boot = boot_ms();
     s->ticking = pthread_create(&s->ticker, NULL, tick, s) == 0;
     return s->ticking ? VCH_OK : vch_fail(err, VCH_ERR_MEMORY, "no thread can be started");
 }

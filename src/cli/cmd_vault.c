@@ -30,6 +30,7 @@ vch_rc cli_storage_repair(cli_t *cli)
     cli_json_t j;
     if (cli_parse_u64(cli->arg[0], &number) != VCH_OK || number < 1 || number > 16)
         return cli_usage(cli, "a storage node's number is 1 to 16, not \"%.40s\"", cli->arg[0]);
+    if (cli->as) VCH_TRY(cli_load_signer(cli)); /* a served node wants to know who writes */
     VCH_TRY(vch_storage_repair(cli->l, cli->signer, (unsigned)number, &repaired, &cli->err));
     cj_begin(&j);
     cj_open(&j, NULL, '{');

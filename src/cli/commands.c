@@ -130,7 +130,7 @@ const cli_command_t cli_commands[] = {
     {"storage", "audit", "", "every block that storage nodes hold, against the ledger", 0, 0, CLI_READ | CLI_HERE,
      cli_storage_audit, NULL},
     {"storage", "repair", "NUMBER", "make a storage node's missing and damaged shards anew from the others", 1, 1,
-     CLI_WRITE | CLI_SIGN | CLI_HERE, cli_storage_repair, NULL},
+     CLI_WRITE | CLI_HERE, cli_storage_repair, NULL},
     {"storage", "init", "DIR", "make a storage node that serves from a folder of its own", 1, 1, 0, cli_storage_init,
      OPTIONS{{"writer", "KEYID", "of a custodian who may put and remove objects", 0, true},
              {"listen", "ADDRESS", "IP:PORT or unix:PATH; 127.0.0.1:7122 unless given", 0, false},

@@ -515,6 +515,54 @@ def the_vault():
                 assert b"hush-" not in file.read(), os.path.join(root, name)
 
 
+def a_role_of_the_vault(role, *more):
+    at = path("role-" + role)
+    made = ask(role, "init", at, "--listen", "127.0.0.1:7199", *more)
+    assert len(made["key id"]) == 64 and made["url"] == "https://127.0.0.1:7199#" + made["key id"]
+    assert ask(role, "status", at) == made
+    assert "holds one role" in error_of(7, "ERR_CONFLICT", role, "init", at, *more)["hint"]
+    assert os.stat(os.path.join(at, "key.pem")).st_mode & 0o77 == 0
+    process = subprocess.Popen([VOUCH, "--json", role, "serve", at, "--listen", "127.0.0.1:0"], text=True, env=ENV,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    covered.add(role + " serve")
+    assert json.loads(process.stdout.readline())["listening"].startswith("127.0.0.1:")
+    process.terminate()
+    assert process.wait(60) == 0
+    process.stdout.close()
+    conf = os.path.join(at, role + ".conf")
+    with open(conf, "a") as file:
+        file.write("colour = blue\n")
+    error = error_of(1, "ERR_FORMAT", role, "status", at)
+    assert role + ".conf, line" in error["text"] and "colour" in error["text"], error
+    assert role + " init" in error_of(6, "ERR_NOT_FOUND", role, "serve", path("nowhere"))["hint"]
+
+
+def roles_of_the_vault():
+    policy = os.path.join(LEDGER, "trust.policy")
+    a_role_of_the_vault("trustee", "--follow", "unix:" + path("nobody.sock"), "--trust", policy)
+    a_role_of_the_vault("storage", "--writer", ask("id", "show", "clinic")["key id"])
+    error_of(2, "ERR_USAGE", "trustee", "init", path("none"), "--trust", policy)
+    error_of(6, "ERR_NOT_FOUND", "trustee", "init", path("none"), "--follow", "unix:/x", "--trust", path("no-policy"))
+    error_of(2, "ERR_USAGE", "storage", "init", path("none"))
+    error_of(2, "ERR_USAGE", "storage", "init", path("none"), "--writer", "clinic")
+    conf = os.path.join(LEDGER, "vouch.conf")
+    with open(conf) as file:
+        before = file.read()
+    for line, what in (("trustee.0 = x", "unknown key"), ("trustee.36 = x", "unknown key"), ("storage.17 = x", "unknown key"),
+                       ("mode = nowhere", "embedded, served or none")):
+        with open(conf, "w") as file:
+            file.write(before + "\n[vault]\n" + line + "\n")
+        assert what in error_of(1, "ERR_FORMAT", "config", "accept")["text"]
+    for more, what in (("", "trustee.1 is missing"), ("trustee.1 = https://x\n", "not URL#KEYID")):
+        with open(conf, "w") as file:
+            file.write(before + "\n[vault]\nmode = served\n" + more)
+        expect(0, "config", "accept")
+        assert what in json.loads(vouch("--json", "vault", "status").stderr)["error"]["text"]
+    with open(conf, "w") as file:
+        file.write(before)
+    expect(0, "config", "accept")
+
+
 def texts_are_those_of_the_table():
     for args, name in ((["help", "--man"], "docs/man/vouch.1"), (["completion"], "completions/vouch.bash")):
         with open(os.path.join(ROOT, name)) as file:
