@@ -167,3 +167,19 @@ vch_rc api_get_subject(api_call_t *c)
     VCH_TRY(api_may_know(c, &about));
     return json(c, vch_subject_into(c->l, &about.dataset[0], about.subject, &c->res->body, &c->err));
 }
+
+/* ---- a served vault ------------------------------------------------------------------- */
+
+vch_rc api_get_vault(api_call_t *c) { return json(c, vch_vault_into(c->l, &c->res->body, &c->err)); }
+
+vch_rc api_get_grant_rows(api_call_t *c)
+{
+    vch_id_t grant;
+    const char *hex = api_get(c, "grant");
+    if (c->who.kind != API_MEMBER) return api_forbid(c, "a grant's rows are for the party that has it");
+    if (strlen(hex) != 64 || !vch_unhex(grant.b, 32, hex, 64))
+        return vch_fail(&c->err, VCH_ERR_USAGE, "a grant's id has 64 hex digits");
+    VCH_TRY(vch_grant_rows_into(c->l, &c->who.party, &grant, &c->res->body, &c->err));
+    api_answer(c, 200, "application/octet-stream", NULL);
+    return VCH_OK;
+}

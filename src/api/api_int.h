@@ -193,6 +193,8 @@ API_ANSWER(api_get_trace);
 API_ANSWER(api_get_affected);
 API_ANSWER(api_get_subject);
 API_ANSWER(api_get_records);
+API_ANSWER(api_get_vault);
+API_ANSWER(api_get_grant_rows);
 API_ANSWER(api_post_submit);
 API_ANSWER(api_post_prepare);
 API_ANSWER(api_post_bundle);

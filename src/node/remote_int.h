@@ -189,6 +189,13 @@ vch_rc rm_bundle_get(vch_slice_t *ret, vch_slice_t bundle, unsigned width, unsig
 vch_rc rm_entry_check(uint64_t index, vch_slice_t leaf, vch_slice_t body, vch_err_t *);
 
 /* Is it JSON of this type at all? */
+/* ---- a served vault (remote_use.c) ---- */
+/* Where it is, into l->in->vault. */
+vch_rc rm_vault(vch_ledger_t *, vch_err_t *);
+vch_rc rm_vault_get(vch_vault_settings_t *ret, vch_slice_t body, vch_err_t *);
+/* The bitmap of what is to be asked for, appended: the node's word. */
+vch_rc rm_grant_rows(vch_ledger_t *, const vch_id_t *grant, vch_buf_t *ret, vch_err_t *);
+
 vch_rc rm_json_check(vch_slice_t body, vch_json_type_t, vch_err_t *);
 
 #endif

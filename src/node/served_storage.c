@@ -157,6 +157,17 @@ static vch_rc remove_it(vch_backend_t *b, const char *name, vch_err_t *err)
     return ask(of(b), "remove", VCH_ASK_NAME, &a, NULL, err);
 }
 
+/* Names ascend, or a page could come for ever. */
+static vch_rc next_name(vch_object_ask_t *a, vch_slice_t name)
+{
+    char next[sizeof a->name] = {0};
+    if (name.n == 0 || name.n >= sizeof next || memchr(name.p, 0, name.n)) return VCH_ERR_FORMAT;
+    memcpy(next, name.p, name.n);
+    if (strcmp(next, a->name) <= 0) return VCH_ERR_FORMAT;
+    memcpy(a->name, next, sizeof next);
+    return VCH_OK;
+}
+
 /* One page; *ret_n: of names in it, the last of which a->name becomes. */
 static vch_rc list_page(vch_backend_t *b, vch_object_ask_t *a, vch_list_fn fn, void *ctx, uint64_t *ret_n,
                         vch_buf_t *body, vch_err_t *err)
@@ -168,10 +179,8 @@ static vch_rc list_page(vch_backend_t *b, vch_object_ask_t *a, vch_list_fn fn, v
     vch_rc rc = vch_cbor_get_array(&c, ret_n);
     for (uint64_t i = 0; rc == VCH_OK && i < *ret_n; i++) {
         rc = vch_cbor_get_text(&c, &name);
-        if (rc == VCH_OK && (name.n == 0 || name.n >= sizeof a->name)) rc = VCH_ERR_FORMAT;
+        if (rc == VCH_OK) rc = next_name(a, name);
         if (rc != VCH_OK) break;
-        memset(a->name, 0, sizeof a->name);
-        memcpy(a->name, name.p, name.n);
         VCH_TRY(fn(ctx, a->name));
     }
     return rc == VCH_OK ? rc : vch_fail(err, rc, "the storage node's list is not well-formed");

@@ -82,6 +82,16 @@ VCH_MUST_USE vch_rc vch_may_know(vch_ledger_t *, const vch_about_t *, const vch_
 /* Custodian of any dataset, holder of any live grant, or user of any model. */
 VCH_MUST_USE vch_rc vch_may_know_some(vch_ledger_t *, const vch_asker_t *, bool *ret, vch_err_t *);
 
+/* ---- for users of a served vault (service_vault.c) ---------------------------------- */
+
+/* {"trustees": [URL#KEYID], "threshold", "storage": [URL#KEYID], "data"};
+ * ERR_NOT_FOUND when the vault is embedded, or there is none. */
+VCH_MUST_USE vch_rc vch_vault_into(vch_ledger_t *, vch_buf_t *ret, vch_err_t *);
+/* What this grant of this party permits now: a bitmap, extents in order, each of
+ * whole 256 bytes.  Results as vch_use_of_party. */
+VCH_MUST_USE vch_rc vch_grant_rows_into(vch_ledger_t *, const vch_id_t *party, const vch_id_t *grant, vch_buf_t *ret,
+                                        vch_err_t *);
+
 /* ---- entries to be signed elsewhere ----------------------------------------------- */
 
 /* The next sequence number of the party with this key; ERR_KEY. */

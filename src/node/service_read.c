@@ -332,6 +332,7 @@ vch_rc vch_ledger_reload(vch_ledger_t *l, vch_err_t *err)
     l->in->serve = fresh->in->serve;
     memcpy(l->in->witness_policy, fresh->in->witness_policy, sizeof l->in->witness_policy);
     l->in->witness_timeout_ms = fresh->in->witness_timeout_ms;
+    l->in->vault = fresh->in->vault;
     pthread_mutex_unlock(&l->mutex);
     nd_ledger_free(fresh);
     return VCH_OK;

@@ -4,6 +4,7 @@
 
 #include "codec/cbor.h"
 #include "node/node_int.h"
+#include "node/remote_int.h"
 
 static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "out of memory"); }
 
@@ -98,8 +99,9 @@ VCH_API vch_rc vch_access_request(vch_ledger_t *l, const vch_signer_t *signer, c
 static uint64_t now_ms(vch_ledger_t *l)
 {
     vch_state_info_t info;
-    vch_state_info(l->state, &info);
     uint64_t wall = l->port->clock->wall_ms(l->port);
+    if (l->remote) return wall;
+    vch_state_info(l->state, &info);
     return wall > info.time.ms ? wall : info.time.ms;
 }
 
@@ -119,6 +121,7 @@ static vch_rc grant_rows(vch_ledger_t *l, const vch_id_t *id, const vch_grant_va
     vch_buf_t then;
     uint64_t count;
     vch_rule_t rule;
+    if (l->remote) return rm_grant_rows(l, id, ret, err);
     vch_buf_init(&then, 1u << 30);
     vch_rc rc = vch_state_bitmap(l->state, id, &then, err);
     if (rc == VCH_OK)
@@ -155,7 +158,7 @@ static vch_rc add_grant(vch_use_t *u, vch_ledger_t *l, const vch_id_t *id, const
     vch_state_key_t key = vch_key_id('a', id->b);
     vch_buf_init(&value, 4096);
     vch_buf_init(&rows, 1u << 30);
-    vch_rc rc = vch_state_get(l->state, vch_key_slice(&key), &value, err);
+    vch_rc rc = vch_value(l, &key, &value, err);
     if (rc == VCH_OK) rc = vch_grant_get(&g, vch_buf_slice(&value));
     if (rc == VCH_OK) rc = check_grant(&g, party, now, err);
     if (rc == VCH_OK && !first && !vch_id_eq(&g.version, &u->version))
@@ -167,6 +170,15 @@ static vch_rc add_grant(vch_use_t *u, vch_ledger_t *l, const vch_id_t *id, const
     vch_buf_free(&value);
     vch_buf_free(&rows);
     return rc;
+}
+
+/* There is no row behind an extent's last one, whoever says so. */
+static vch_rc check_padding(const vch_use_t *u, size_t at, uint32_t rows, vch_err_t *err)
+{
+    size_t n = vch_set_bytes(rows);
+    bool good = at <= u->bits.n && n <= u->bits.n - at;
+    for (size_t row = rows; good && row < 8 * n; row++) good = !vch_bit(u->bits.p + at, (uint32_t)row);
+    return good ? VCH_OK : vch_fail(err, VCH_ERR_CORRUPT, "a grant's rows are not its version's");
 }
 
 static vch_rc load_extents(vch_use_t *u, vch_ledger_t *l, uint32_t extents, vch_err_t *err)
@@ -182,10 +194,11 @@ static vch_rc load_extents(vch_use_t *u, vch_ledger_t *l, uint32_t extents, vch_
         vch_extent_value_t e;
         vch_state_key_t key = vch_key_id_u32('e', u->dataset.b, i);
         vch_buf_init(&value, 4096);
-        vch_rc rc = vch_state_get(l->state, vch_key_slice(&key), &value, err);
+        vch_rc rc = vch_value(l, &key, &value, err);
         if (rc == VCH_OK) rc = vch_extent_get(&e, vch_buf_slice(&value));
         vch_buf_free(&value);
         VCH_TRY(rc);
+        VCH_TRY(check_padding(u, at, e.count, err));
         u->id[i] = e.id;
         u->rows[i] = e.count;
         u->at[i] = at;
@@ -224,10 +237,10 @@ vch_rc vch_use_open(vch_use_t *ret, vch_ledger_t *l, const vch_signer_t *signer,
 {
     vch_id_t party;
     *ret = (vch_use_t){.count = 0};
-    VCH_TRY(vch_ledger_read_begin(l, err));
+    VCH_TRY(vch_look_begin(l, err));
     vch_rc rc = vch_party_of(l, signer, &party, err);
     if (rc == VCH_OK) rc = vch_use_of_party(ret, l, &party, grants, n, err);
-    vch_ledger_read_end(l);
+    vch_look_end(l);
     return rc;
 }
 
@@ -279,9 +292,9 @@ VCH_API vch_rc vch_access_fetch(vch_ledger_t *l, const vch_signer_t *signer, con
 {
     vch_id_t id;
     vch_use_t u;
-    VCH_TRY(vch_ledger_read_begin(l, err));
+    VCH_TRY(vch_look_begin(l, err));
     vch_rc rc = vch_resolve(l, 'a', grant, &id, err);
-    vch_ledger_read_end(l);
+    vch_look_end(l);
     if (rc == VCH_OK) rc = vch_use_open(&u, l, signer, &id, 1, err);
     if (rc != VCH_OK) return nd_told(rc, err);
     rc = fetch_to(&u, l, signer, csv_path, err);

@@ -184,16 +184,16 @@ static vch_rc look_for_vault(vch_fetch_t *f, bool *ret_any, vch_err_t *err)
     vch_rc rc = VCH_OK;
     vch_buf_init(&value, 1u << 18);
     *ret_any = false;
-    VCH_TRY(vch_ledger_read_begin(f->l, err));
+    VCH_TRY(vch_look_begin(f->l, err));
     for (uint32_t e = 0; rc == VCH_OK && e < u->extents; e++) {
         vch_state_key_t key = vch_key_id_u32('w', u->dataset.b, e);
         vch_buf_clear(&value);
-        rc = vch_state_get(f->l->state, vch_key_slice(&key), &value, NULL);
+        rc = vch_value(f->l, &key, &value, NULL);
         f->in_vault[e] = rc == VCH_OK;
         *ret_any = *ret_any || (f->in_vault[e] && any_row(u->bits.p + u->at[e], vch_set_bytes(u->rows[e])));
         if (rc == VCH_ERR_NOT_FOUND) rc = VCH_OK;
     }
-    vch_ledger_read_end(f->l);
+    vch_look_end(f->l);
     vch_buf_free(&value);
     return rc == VCH_OK ? rc : vch_fail(err, rc, "where the rows are can't be read: %s", vch_rc_text(rc));
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "node/node_int.h"
+#include "node/remote_int.h"
 #include "node/trustee.h"
 #include "node/vault_int.h"
 
@@ -35,9 +36,9 @@ vch_rc vch_vault_key(vch_ledger_t *l, const vch_keyid_t *id, vch_pubkey_t *ret, 
     vch_key_value_t key;
     vch_state_key_t at = vch_key_id('k', id->b);
     vch_buf_init(&value, 4096);
-    VCH_TRY(vch_ledger_read_begin(l, err));
-    vch_rc rc = vch_state_get(l->state, vch_key_slice(&at), &value, NULL);
-    vch_ledger_read_end(l);
+    VCH_TRY(vch_look_begin(l, err));
+    vch_rc rc = vch_value(l, &at, &value, NULL);
+    vch_look_end(l);
     if (rc == VCH_OK) rc = vch_key_get(&key, vch_buf_slice(&value));
     if (rc == VCH_OK) rc = vch_pubkey_get(ret, key.key);
     vch_buf_free(&value);
@@ -49,9 +50,9 @@ vch_rc vch_vault_holding(vch_ledger_t *l, const vch_id_t *dataset, uint32_t exte
 {
     vch_state_key_t key = vch_key_id_u32('w', dataset->b, extent);
     vch_buf_clear(value);
-    VCH_TRY(vch_ledger_read_begin(l, err));
-    vch_rc rc = vch_state_get(l->state, vch_key_slice(&key), value, NULL);
-    vch_ledger_read_end(l);
+    VCH_TRY(vch_look_begin(l, err));
+    vch_rc rc = vch_value(l, &key, value, NULL);
+    vch_look_end(l);
     if (rc == VCH_OK) rc = vch_holding_get(ret, vch_buf_slice(value));
     if (rc == VCH_ERR_NOT_FOUND) return vch_fail(err, rc, "extent %u is not in the vault", extent);
     return rc == VCH_OK ? rc : vch_fail(err, rc, "who holds extent %u can't be read: %s", extent, vch_rc_text(rc));
@@ -263,7 +264,7 @@ static vch_rc has_vault(vch_ledger_t *l, vch_err_t *err)
 {
     char path[VCH_PATH_MAX];
     vch_stat_t st;
-    VCH_TRY(vch_here(l, err));
+    if (l->remote) return rm_vault(l, err);
     VCH_TRY(vch_ledger_path(l, path, "vault"));
     vch_rc rc = l->port->disk->stat(l->port, path, &st);
     if (rc == VCH_OK && l->in->vault.mode != VCH_VAULT_NONE) return VCH_OK;

@@ -330,7 +330,7 @@ vch_rc vch_opening_next(vch_opening_t *o, uint32_t *ret_row, vch_opened_t *ret, 
 
 /* ---- birth and end ------------------------------------------------------------------------------------ */
 
-/* Between read_begin and _end. */
+/* Between look_begin and _end. */
 static vch_rc read_extent(vch_opening_t *o)
 {
     vch_buf_t value;
@@ -339,11 +339,11 @@ static vch_rc read_extent(vch_opening_t *o)
     vch_ledger_t *l = o->v->l;
     vch_state_key_t key = vch_key_id_u32('e', o->want.dataset.b, o->want.number);
     vch_buf_init(&value, 1u << 16);
-    vch_rc rc = vch_state_get(l->state, vch_key_slice(&key), &value, o->err);
+    vch_rc rc = vch_value(l, &key, &value, o->err);
     if (rc == VCH_OK) rc = vch_extent_get(&e, vch_buf_slice(&value));
     key = vch_key_id('d', o->want.dataset.b);
     vch_buf_clear(&value);
-    if (rc == VCH_OK) rc = vch_state_get(l->state, vch_key_slice(&key), &value, o->err);
+    if (rc == VCH_OK) rc = vch_value(l, &key, &value, o->err);
     if (rc == VCH_OK) rc = vch_dataset_get(&d, vch_buf_slice(&value));
     vch_buf_free(&value);
     o->about = (vch_record_about_t){.extent = e.id, .dataset = o->want.dataset};
@@ -387,9 +387,9 @@ static vch_rc allocate(vch_opening_t *o)
 static vch_rc begin(vch_opening_t *o)
 {
     vch_ledger_t *l = o->v->l;
-    VCH_TRY(vch_ledger_read_begin(l, o->err));
+    VCH_TRY(vch_look_begin(l, o->err));
     vch_rc rc = read_extent(o);
-    vch_ledger_read_end(l);
+    vch_look_end(l);
     VCH_TRY(rc);
     VCH_TRY(vch_vault_holding(l, &o->want.dataset, o->want.number, &o->holding_bytes, &o->h, o->err));
     VCH_TRY(find_parties(o));

@@ -403,7 +403,7 @@ static void what_needs_files(void **state)
     LH_IS(VCH_ERR_UNSUPPORTED, vch_dataset_check(s->n, "cohort", &n, &lh_err));
     LH_IS(VCH_ERR_UNSUPPORTED, vch_dataset_diff(s->n, "cohort@1", "cohort", &text, &lh_err));
     LH_IS(VCH_ERR_UNSUPPORTED, vch_consent_record(s->n, s->clinic, "cohort", s->csv, &n, &lh_err));
-    LH_IS(VCH_ERR_UNSUPPORTED, vch_access_fetch(s->n, s->team, grant[0], s->csv, &n, &lh_err));
+    LH_IS(VCH_ERR_NOT_FOUND, vch_access_fetch(s->n, s->team, grant[0], s->csv, &n, &lh_err)); /* no such grant */
     LH_IS(VCH_ERR_UNSUPPORTED, vch_run_exec(s->n, s->team, &run, &ran, &lh_err));
     LH_IS(VCH_ERR_UNSUPPORTED, vch_ledger_read_begin(s->n, &lh_err));
     LH_IS(VCH_ERR_UNSUPPORTED, vch_ledger_settle(s->n, &lh_err));

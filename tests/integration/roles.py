@@ -99,6 +99,7 @@ def up(operator, trustees=3, storage=3):
         make(name, [key])
         start(name)
     settings(trustees=trustees, storage=storage)
+    processes["node"].send_signal(signal.SIGHUP)  # others ask it where they are
     status = ask("vault", "up", "--as", operator)
     assert all(r["here"] for r in status["trustees"] + status["storage"]), status
     wait_following()

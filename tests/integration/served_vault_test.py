@@ -89,6 +89,28 @@ def rows_go_in_and_come_out():
     assert all(n["here"] and n["shards"] == 1 and n["missing"] == n["damaged"] == 0 for n in audit), audit
 
 
+def remote(*args, key="ai-team-1", code=0, **more):
+    """The same program on another machine, as it were: it knows the node's URL, a key and a policy."""
+    home = path("elsewhere")
+    done = subprocess.run([VOUCH, "--node", "unix:" + roles.folder("node.sock"), "--as", key, "--json", "--keys-dir",
+                           os.path.join(LEDGER, "keys"), "--trust", os.path.join(LEDGER, "trust.policy"), *args],
+                          env={**ENV, "XDG_STATE_HOME": home}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, (args, done)
+    return json.loads(done.stdout if code == 0 else done.stderr.split("\n")[-2])
+
+
+def a_user_elsewhere_needs_no_ledger_of_its_own():
+    """The node says where the vault is; trustees and storage nodes do the rest."""
+    grant = remote("access", "request", "cohort", "--purpose", RESEARCH, "--processing", TRAINING)["object"]
+    out = path("far.csv")
+    assert remote("access", "fetch", grant, "-o", out)["rows"] == GIVEN
+    with open(out) as file:
+        assert sorted(file.read().split("\n")[1:-1]) == wanted()
+    os.remove(out)
+    error = remote("access", "fetch", grant, "-o", out, key="clinic-a", code=5)["error"]
+    assert error["name"] == "ERR_ROLE" and not os.path.exists(out), error
+
+
 def no_node_knows():
     """Each trustee's folder and memory, all shards, and the node's own memory and
     log: no canary, no record key.  The control: both are found where they are."""
@@ -308,7 +330,7 @@ def everything_ends_when_it_is_told_to():
 
 if __name__ == "__main__":
     try:
-        code = run([rows_go_in_and_come_out, no_node_knows, one_of_each_may_be_gone,
+        code = run([rows_go_in_and_come_out, a_user_elsewhere_needs_no_ledger_of_its_own, no_node_knows, one_of_each_may_be_gone,
                     another_key_at_the_address_is_noticed, only_those_who_may_are_answered,
                     an_object_is_whole_or_not_there, a_lost_shard_is_made_anew,
                     a_trustee_that_is_cut_off_hands_out_nothing, who_was_away_carries_an_erasure_out,
