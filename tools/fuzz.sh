@@ -19,7 +19,7 @@ if [ ! -f build-fuzz/build.ninja ]; then
     rm -f build-fuzz.log
 fi
 ninja -C build-fuzz --quiet libvouchsafe-core.a libvouchsafe-ledger.a
-libraries=$(pkg-config --libs libsodium openssl lmdb libisal jansson libevent libevent_openssl libevent_pthreads)
+libraries=$(pkg-config --libs libsodium openssl lmdb libisal libseccomp jansson libevent libevent_openssl libevent_pthreads)
 ran=0 bad=0
 for source in fuzz/fuzz_*.c; do
     [ -e "$source" ] || continue

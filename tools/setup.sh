@@ -9,7 +9,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-build="gcc libc6-dev make meson ninja-build pkg-config libsodium-dev libssl-dev liblmdb-dev libisal-dev libjansson-dev libevent-dev libcmocka-dev libsqlite3-dev"
+build="gcc libc6-dev make meson ninja-build pkg-config libsodium-dev libssl-dev liblmdb-dev libisal-dev libjansson-dev libevent-dev libseccomp-dev libcmocka-dev libsqlite3-dev"
 demo=""
 test="openssl clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev golang-golang-x-mod-dev sqlite3 mandoc valgrind"
 soak="qemu-user gcc-s390x-linux-gnu libc6-dev-s390x-cross"

@@ -7,6 +7,7 @@
 #include "api/tls_key.h"
 #include "crypto/sha256.h"
 #include "node/node_int.h"
+#include "port/confine.h"
 
 #define STOP_MS 5000
 #define TEXT "text/plain; charset=utf-8"
@@ -177,10 +178,36 @@ static vch_rc listen_now(role_t *role, const vch_serve_t *o, vch_err_t *err)
     return http_server_start(&role->http, &h, &service, err);
 }
 
+/* "unix:/run/x/sock": "/run/x", where the socket is made; "" otherwise. */
+static void socket_folder(const char *listen, char ret[512])
+{
+    const char *slash = strncmp(listen, "unix:", 5) == 0 ? strrchr(listen, '/') : NULL;
+    size_t n = slash ? (size_t)(slash - listen) - 5 : 0;
+    if (n >= 512) n = 0;
+    memcpy(ret, listen + (n ? 5 : 0), n);
+    ret[n] = 0;
+}
+
+/* Its own folder is all that it needs from now on. */
+static vch_rc confine(role_t *role, const char *listen, vch_err_t *err)
+{
+    char socket[512];
+    unsigned done = 0;
+    socket_folder(listen, socket);
+    const char *const write[] = {role->dir, socket};
+    VCH_TRY(vch_confine(write, socket[0] ? 2 : 1, &done, err));
+    bool all = done == (VCH_CONFINED_CALLS | VCH_CONFINED_FILES);
+    DAEMON_SAY(&role->d, all ? VCH_SAY_INFO : VCH_SAY_WARN, "serve.confined",
+               {"system calls", NULL, (done & VCH_CONFINED_CALLS) != 0},
+               {"files", NULL, (done & VCH_CONFINED_FILES) != 0});
+    return VCH_OK;
+}
+
 static vch_rc run(role_t *role, const vch_serve_t *o, vch_err_t *err)
 {
     char hex[65];
     VCH_TRY(load_key(role, err));
+    VCH_TRY(confine(role, o->listen ? o->listen : role->listen, err));
     VCH_TRY(role->start(role, err));
     VCH_TRY(listen_now(role, o, err));
     const char *address = http_server_address(role->http);

@@ -141,6 +141,21 @@ def no_node_knows():
             os.remove(name)
 
 
+def what_they_never_need_is_given_up():
+    """No other program, no other folder, no look into them by a debugger."""
+    for name in roles.names():
+        with open(f"/proc/{roles.pid(name)}/status") as file:
+            status = dict(line.split(":", 1) for line in file)
+        with open(os.path.join(SCRATCH, name + ".log")) as file:
+            confined = [json.loads(line) for line in file if "serve.confined" in line][0]
+        if not confined["system calls"] and "sanit" in subprocess.run(["ldd", VOUCH], capture_output=True,
+                                                                      text=True).stdout + os.environ.get("ASAN_OPTIONS", ""):
+            return "a sanitizer needs the system calls that are given up"
+        assert confined["system calls"] == 1 and status["Seccomp"].strip() == "2", (name, status["Seccomp"])
+        assert status["NoNewPrivs"].strip() == "1"
+    return None
+
+
 def one_of_each_may_be_gone():
     grant = request()
     roles.kill("trustee-2")
@@ -330,7 +345,8 @@ def everything_ends_when_it_is_told_to():
 
 if __name__ == "__main__":
     try:
-        code = run([rows_go_in_and_come_out, a_user_elsewhere_needs_no_ledger_of_its_own, no_node_knows, one_of_each_may_be_gone,
+        code = run([rows_go_in_and_come_out, a_user_elsewhere_needs_no_ledger_of_its_own, no_node_knows,
+                    what_they_never_need_is_given_up, one_of_each_may_be_gone,
                     another_key_at_the_address_is_noticed, only_those_who_may_are_answered,
                     an_object_is_whole_or_not_there, a_lost_shard_is_made_anew,
                     a_trustee_that_is_cut_off_hands_out_nothing, who_was_away_carries_an_erasure_out,
