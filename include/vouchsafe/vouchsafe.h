@@ -175,6 +175,15 @@ VCH_API VCH_MUST_USE vch_rc vch_storage_audit(vch_ledger_t *, vch_text_t *ret_js
 VCH_API VCH_MUST_USE vch_rc vch_storage_repair(vch_ledger_t *, const vch_signer_t *writer, unsigned number,
                                                uint64_t *ret_repaired, vch_err_t *);
 
+/* Proofs against trustees that answered wrong seeds, as fetches kept them in
+ * blame/: [{"file", "proof": as vch_blame_judge}]. */
+VCH_API VCH_MUST_USE vch_rc vch_blame_list(vch_ledger_t *, vch_text_t *ret_json, vch_err_t *);
+/* {"accused" (key id), "extent", "grant", "key tree", "group", "row",
+ * "convicts", "why"}; *ret_convicts 1: that key, registered on this ledger, signed
+ * two things that can't both be true.  ERR_FORMAT when it is no such proof. */
+VCH_API VCH_MUST_USE vch_rc vch_blame_judge(vch_ledger_t *, const uint8_t *proof, size_t n, int *ret_convicts,
+                                            vch_text_t *ret_json, vch_err_t *);
+
 /* Erase subjects for good: everything they said is withdrawn, their numbers are
  * never used again, custodian and trustees forget what opened their rows.
  * wallet NULL: on the custodian's word, and owners is not looked at.  Asking

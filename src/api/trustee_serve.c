@@ -21,6 +21,7 @@
 #include "node/ini.h"
 #include "node/mirror.h"
 #include "node/node_int.h"
+#include "node/served.h"
 #include "node/service.h"
 #include "node/trustee.h"
 
@@ -265,15 +266,37 @@ static vch_rc release(role_call_t *c, vch_trustee_t *t)
     return rc;
 }
 
+/* It costs the hashes of a whole tree. */
+static vch_rc party_asks(role_call_t *c)
+{
+    vch_known_t known;
+    vch_rc rc = vch_known_key(of(c)->l, &c->asker, &known, &c->err);
+    if (rc == VCH_OK && !known.revoked) return rc;
+    if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND) return rc;
+    return vch_fail(&c->err, VCH_ERR_ROLE, "this is for parties of the ledger");
+}
+
+static vch_rc path(role_call_t *c, vch_trustee_t *t)
+{
+    vch_hash_t extent;
+    uint8_t set;
+    uint32_t leaf;
+    VCH_TRY(party_asks(c));
+    vch_rc rc = vch_path_ask_get(&extent, &set, &leaf, c->req->body);
+    if (rc != VCH_OK) return vch_fail(&c->err, rc, "the question is not well-formed");
+    return vch_trustee_path(t, &extent, set, leaf, &c->res->body, &c->err);
+}
+
+static vch_rc do_path(role_call_t *c) { return locked(c, path); }
 static vch_rc do_key(role_call_t *c) { return vch_buf_put(&c->res->body, c->role->key.b, c->role->key.n); }
 static vch_rc do_prekey(role_call_t *c) { return with_news(c, prekey); }
 static vch_rc do_deal(role_call_t *c) { return locked(c, deal); }
 static vch_rc do_release(role_call_t *c) { return with_news(c, release); }
 static vch_rc do_follow(role_call_t *c) { return follow(of(c), PULL_MS, &c->err); }
 
-static const role_verb_t verbs[] = {{"key", false, do_key},       {"prekey", true, do_prekey},
-                                    {"deal", false, do_deal},     {"release", false, do_release},
-                                    {"follow", false, do_follow}, {NULL, false, NULL}};
+static const role_verb_t verbs[] = {
+    {"key", false, do_key},  {"prekey", true, do_prekey},  {"deal", false, do_deal}, {"release", false, do_release},
+    {"path", true, do_path}, {"follow", false, do_follow}, {NULL, false, NULL}};
 
 /* ---- life ------------------------------------------------------------------------------------------- */
 

@@ -48,6 +48,7 @@ vch_rc cli_access_fetch(cli_t *cli)
     cli_json_t j;
     VCH_TRY(cli_need(cli, "output", &path));
     VCH_TRY(vch_access_fetch(cli->l, cli->signer, cli->arg[0], path, &rows, &cli->err));
+    if (strstr(vch_ledger_note(cli->l), "wrong seeds")) cli_say(cli, "vouch: %s", vch_ledger_note(cli->l));
     cj_begin(&j);
     cj_open(&j, NULL, '{');
     cj_number(&j, "rows", rows);

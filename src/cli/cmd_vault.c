@@ -40,6 +40,30 @@ vch_rc cli_storage_repair(cli_t *cli)
     return cj_show(cli, &j);
 }
 
+/* ---- proofs against trustees ------------------------------------------------------------ */
+
+#define BLAME_MAX 16384u
+
+vch_rc cli_blame_list(cli_t *cli)
+{
+    vch_text_t text;
+    VCH_TRY(vch_blame_list(cli->l, &text, &cli->err));
+    return cli_show_text(cli, &text);
+}
+
+vch_rc cli_blame_verify(cli_t *cli)
+{
+    vch_buf_t file;
+    vch_text_t text;
+    int convicts = 0;
+    VCH_TRY(cli_read_file(cli, cli->arg[0], BLAME_MAX, &file));
+    vch_rc rc = vch_blame_judge(cli->l, file.p, file.n, &convicts, &text, &cli->err);
+    vch_buf_free(&file);
+    VCH_TRY(rc);
+    if (!convicts) cli->exit = vch_rc_exit(VCH_ERR_COMMITMENT);
+    return cli_show_text(cli, &text);
+}
+
 /* ---- roles ------------------------------------------------------------------------------ */
 
 vch_rc cli_trustee_status(cli_t *cli)

@@ -71,6 +71,29 @@ vch_rc vch_object_ask_get(vch_object_ask_t *ret, vch_ask_shape_t shape, vch_slic
     return ret->at > UINT64_MAX / 2 ? VCH_ERR_FORMAT : VCH_OK;
 }
 
+vch_rc vch_path_ask_put(vch_buf_t *b, const vch_hash_t *extent, uint8_t set, uint32_t leaf)
+{
+    VCH_TRY(vch_cbor_array(b, 3));
+    VCH_TRY(vch_cbor_bytes(b, extent->b, 32));
+    VCH_TRY(vch_cbor_uint(b, set));
+    return vch_cbor_uint(b, leaf);
+}
+
+vch_rc vch_path_ask_get(vch_hash_t *ret_extent, uint8_t *ret_set, uint32_t *ret_leaf, vch_slice_t body)
+{
+    vch_cbor_t c = vch_cbor_over(body);
+    uint64_t n, set, leaf;
+    VCH_TRY(vch_cbor_get_array(&c, &n));
+    if (n != 3) return VCH_ERR_FORMAT;
+    VCH_TRY(vch_cbor_get_fixed(&c, ret_extent->b, 32));
+    VCH_TRY(vch_cbor_get_uint(&c, &set));
+    VCH_TRY(vch_cbor_get_uint(&c, &leaf));
+    if (!vch_cbor_done(&c) || set >= VCH_KT_SETS_MAX || leaf > UINT32_MAX) return VCH_ERR_FORMAT;
+    *ret_set = (uint8_t)set;
+    *ret_leaf = (uint32_t)leaf;
+    return VCH_OK;
+}
+
 /* ---- a question --------------------------------------------------------------------------------- */
 
 vch_rc sv_open(served_t *s, vch_port_t *port, const char *url, const vch_keyid_t *id, vch_asking_t as, vch_err_t *err)

@@ -50,4 +50,8 @@ typedef enum { VCH_ASK_NAME, VCH_ASK_RANGE, VCH_ASK_BYTES, VCH_ASK_SIZE } vch_as
 VCH_MUST_USE vch_rc vch_object_ask_put(vch_buf_t *, vch_ask_shape_t, const vch_object_ask_t *);
 VCH_MUST_USE vch_rc vch_object_ask_get(vch_object_ask_t *ret, vch_ask_shape_t, vch_slice_t body);
 
+/* [extent, set, leaf] */
+VCH_MUST_USE vch_rc vch_path_ask_put(vch_buf_t *, const vch_hash_t *extent, uint8_t set, uint32_t leaf);
+VCH_MUST_USE vch_rc vch_path_ask_get(vch_hash_t *ret_extent, uint8_t *ret_set, uint32_t *ret_leaf, vch_slice_t body);
+
 #endif

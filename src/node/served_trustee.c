@@ -65,6 +65,17 @@ static vch_rc release(vch_peer_t *p, vch_slice_t request, vch_buf_t *ret_answer,
     return rc;
 }
 
+static vch_rc path(vch_peer_t *p, const vch_hash_t *extent, uint8_t set, uint32_t leaf, vch_buf_t *ret, vch_err_t *err)
+{
+    vch_buf_t body;
+    vch_buf_init(&body, 128);
+    vch_rc rc = vch_path_ask_put(&body, extent, set, leaf);
+    rc = rc == VCH_OK ? sv_ask(of(p), "path", vch_buf_slice(&body), SV_LONG_MS, ret, err)
+                      : vch_fail(err, rc, "out of memory");
+    vch_buf_free(&body);
+    return rc;
+}
+
 /* A served trustee drops by itself what was dealt and never registered. */
 static vch_rc sweep(vch_peer_t *p, vch_err_t *err)
 {
@@ -89,7 +100,7 @@ static void close_it(vch_peer_t *p)
     vch_free(p);
 }
 
-static const vch_peer_ops_t ops = {prekey, deal, release, sweep, erase, close_it};
+static const vch_peer_ops_t ops = {prekey, deal, release, path, sweep, erase, close_it};
 
 vch_rc vch_peer_served(vch_peer_t **ret, vch_port_t *port, const char *url, const vch_keyid_t *id, vch_asking_t as,
                        vch_err_t *err)

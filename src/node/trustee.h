@@ -4,6 +4,7 @@
  *   dir/key.pem    its signing key, registered on the ledger with role trustee
  *   dir/seeds/     what it remembers (seeds.h)
  *   dir/dealt      ids of all extents that it ever took a deal for, 36 bytes each
+ *   dir/forgotten/ hashes of leaves that it forgot (trustee_path.c)
  *
  * It believes the ledger it is given and nothing else: its own replica, or the
  * embedded one.  It never sees a record, sealed or not.  Messages are those of
@@ -61,6 +62,13 @@ VCH_MUST_USE vch_rc vch_trustee_deal(vch_trustee_t *, vch_slice_t deal, vch_buf_
  *   none was forgotten, and not more is fetched than VCH_FETCHES_MAX says   ERR_DENIED, ERR_LIMIT */
 VCH_MUST_USE vch_rc vch_trustee_release(vch_trustee_t *, vch_slice_t request, vch_buf_t *ret_answer, vch_buf_t *ret_box,
                                         vch_err_t *);
+/* A leaf's hash and its way to R_T of a set that is held: what convicts another
+ * holder that answered a wrong seed (vch_blame_verify), and tells nothing about
+ * the leaf.  ret: CBOR array [hash, hashes inside the group, among the groups, all
+ * of them joined].  Costs the hashes of the whole tree: not for anybody who asks.
+ *   ERR_NOT_FOUND: not held here */
+VCH_MUST_USE vch_rc vch_trustee_path(vch_trustee_t *, const vch_hash_t *extent, uint8_t set, uint32_t leaf,
+                                     vch_buf_t *ret, vch_err_t *);
 /* Forget what erased subjects had in extents held here, then say so on the
  * ledger, once for each erasure.  Release does the first half by itself before
  * it looks at a request. */

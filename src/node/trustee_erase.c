@@ -24,7 +24,8 @@ typedef struct {
 
 static vch_rc forget_now(eraser_t *e)
 {
-    vch_rc rc = e->n ? vch_seeds_forget(e->t->seeds, e->leaf, e->n, NULL, e->err) : VCH_OK;
+    vch_rc rc = tr_keep_hashes(e->t, e->leaf, e->n, e->err);
+    if (rc == VCH_OK && e->n) rc = vch_seeds_forget(e->t->seeds, e->leaf, e->n, NULL, e->err);
     e->n = 0;
     return rc;
 }

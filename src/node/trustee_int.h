@@ -49,6 +49,8 @@ struct vch_trustee {
 
 /* Every erasure on the ledger carried out in the seeds (trustee_erase.c). */
 vch_rc tr_catch_up(vch_trustee_t *, vch_err_t *);
+/* Hashes of leaves of one extent that are about to be forgotten, durable on return (trustee_path.c). */
+vch_rc tr_keep_hashes(vch_trustee_t *, const vch_forget_t *, size_t n, vch_err_t *);
 /* Whose key this is, if it may speak now; between read_begin and _end.
  * ERR_KEY: unknown or revoked. */
 vch_rc tr_signer(vch_trustee_t *, const vch_cose_t *, vch_pubkey_t *ret, vch_id_t *ret_party, unsigned *ret_roles,

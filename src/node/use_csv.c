@@ -7,7 +7,7 @@
 #include "codec/text.h"
 #include "node/node_int.h"
 #include "node/use.h"
-#include "node/vault.h"
+#include "node/vault_int.h"
 
 #define CSV_BLOCK (1u << 20)
 #define LINE_MAX_ ((1u << 24) - 1) /* of a spooled line: its length is kept in 24 bits beside its place */
@@ -117,6 +117,14 @@ static vch_rc fetch_rows(vch_fetch_t *f, vch_opening_t *o, uint32_t extent, vch_
     return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;
 }
 
+static vch_rc keep_blames(vch_ledger_t *l, const vch_opening_t *o, vch_err_t *err)
+{
+    vch_slice_t proof;
+    vch_rc rc = VCH_OK;
+    for (size_t i = 0; rc == VCH_OK && vch_opening_blame(o, i, &proof); i++) rc = nd_blame_keep(l, proof, err);
+    return rc;
+}
+
 /* Rows that more than one grant permits are fetched under the first. */
 static vch_rc fetch_extent(vch_fetch_t *f, vch_vault_t *v, const vch_signer_t *user, uint32_t extent, vch_err_t *err)
 {
@@ -131,6 +139,8 @@ static vch_rc fetch_extent(vch_fetch_t *f, vch_vault_t *v, const vch_signer_t *u
         if (!any_row(want.bits, vch_set_bytes(u->rows[extent]))) continue;
         VCH_TRY(vch_opening_begin(&o, v, user, &want, err));
         vch_rc rc = fetch_rows(f, o, extent, err);
+        vch_rc kept = keep_blames(f->l, o, rc == VCH_OK ? err : NULL); /* also when nothing came out */
+        if (rc == VCH_OK) rc = kept;
         vch_opening_end(o);
         VCH_TRY(rc);
     }

@@ -84,6 +84,12 @@ static vch_rc peer_release(vch_peer_t *p, vch_slice_t request, vch_buf_t *ret_an
     return vch_trustee_release(inside(p), request, ret_answer, ret_box, err);
 }
 
+static vch_rc peer_path(vch_peer_t *p, const vch_hash_t *extent, uint8_t set, uint32_t leaf, vch_buf_t *ret,
+                        vch_err_t *err)
+{
+    return vch_trustee_path(inside(p), extent, set, leaf, ret, err);
+}
+
 static vch_rc peer_sweep(vch_peer_t *p, vch_err_t *err) { return vch_trustee_sweep(inside(p), err); }
 
 static void peer_close(vch_peer_t *p)
@@ -96,7 +102,7 @@ static void peer_close(vch_peer_t *p)
 
 static vch_rc peer_erase(vch_peer_t *p, vch_err_t *err) { return vch_trustee_erase(inside(p), err); }
 
-static const vch_peer_ops_t embedded_ops = {peer_prekey, peer_deal, peer_release, peer_sweep, peer_erase, peer_close};
+static const vch_peer_ops_t embedded_ops = {peer_prekey, peer_deal, peer_release, peer_path, peer_sweep, peer_erase, peer_close};
 
 vch_rc vch_peer_embedded(vch_peer_t **ret, vch_ledger_t *l, const char *dir, vch_keyid_t *ret_id, vch_err_t *err)
 {

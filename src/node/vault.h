@@ -28,6 +28,7 @@ typedef struct {
     vch_rc (*prekey)(vch_peer_t *, vch_buf_t *ret, vch_err_t *);
     vch_rc (*deal)(vch_peer_t *, vch_slice_t deal, vch_buf_t *ret_roots, vch_err_t *);
     vch_rc (*release)(vch_peer_t *, vch_slice_t request, vch_buf_t *ret_answer, vch_buf_t *ret_box, vch_err_t *);
+    vch_rc (*path)(vch_peer_t *, const vch_hash_t *extent, uint8_t set, uint32_t leaf, vch_buf_t *ret, vch_err_t *);
     vch_rc (*sweep)(vch_peer_t *, vch_err_t *);
     vch_rc (*erase)(vch_peer_t *, vch_err_t *);
     void (*close)(vch_peer_t *);
@@ -103,8 +104,13 @@ VCH_MUST_USE vch_rc vch_opening_begin(vch_opening_t **ret, vch_vault_t *, const 
  * row.  A trustee's refusal is the result when no other holder answers. */
 VCH_MUST_USE vch_rc vch_opening_next(vch_opening_t *, uint32_t *ret_row, vch_opened_t *ret, vch_err_t *);
 /* Positions of trustees without whose answers the records opened; bits.  Not a
- * proof against them: two answers for one seed, by whoever, are one. */
+ * proof against them. */
 uint64_t vch_opening_set_aside(const vch_opening_t *);
+/* Proofs against trustees that answered wrong seeds, made as they were found:
+ * the i-th one, borrowed; false behind the last.  As many as were found, at most
+ * VCH_BLAMES_MAX an opening; what a trustee answered rightly is never among them. */
+#define VCH_BLAMES_MAX 64u
+bool vch_opening_blame(const vch_opening_t *, size_t i, vch_slice_t *ret);
 void vch_opening_end(vch_opening_t *); /* wipes; NULL is fine */
 
 /* The extent's holders as the ledger has them; ERR_NOT_FOUND: not in the vault.

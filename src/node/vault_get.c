@@ -158,7 +158,7 @@ static vch_rc take_answer(vch_opening_t *o, unsigned position, vch_slice_t answe
                         : vch_fail(o->err, rc, "trustee %u's answer is not good: %s", position + 1, vch_rc_text(rc));
 }
 
-vch_rc og_ask_one(vch_opening_t *o, unsigned position, vch_slice_t request, uint8_t *to)
+vch_rc og_ask_one(vch_opening_t *o, unsigned position, vch_slice_t request, uint8_t *to, vch_buf_t *ret_told)
 {
     vch_buf_t answer, box;
     vch_peer_t *peer = o->peer[position];
@@ -167,6 +167,7 @@ vch_rc og_ask_one(vch_opening_t *o, unsigned position, vch_slice_t request, uint
     vch_buf_init(&box, 1u << 18);
     vch_rc rc = peer->ops->release(peer, request, &answer, &box, o->err);
     if (rc == VCH_OK) rc = take_answer(o, position, vch_buf_slice(&answer), vch_buf_slice(&box), to);
+    if (rc == VCH_OK && ret_told && vch_buf_put(ret_told, answer.p, answer.n) != VCH_OK) rc = no_memory(o->err);
     vch_buf_free(&answer);
     vch_buf_free(&box);
     return rc;
@@ -185,7 +186,7 @@ static vch_rc ask_holders(vch_opening_t *o, unsigned set, vch_slice_t request)
         unsigned which = (o->prefer[set] + i) % holders;
         vch_err_t said = {0}, *err = o->err;
         o->err = &said;
-        vch_rc rc = og_ask_one(o, vch_holding_holder(&o->h, set, which), request, to);
+        vch_rc rc = og_ask_one(o, vch_holding_holder(&o->h, set, which), request, to, NULL);
         o->err = err;
         if (rc == VCH_OK) {
             o->prefer[set] = which;
@@ -438,6 +439,9 @@ void vch_opening_end(vch_opening_t *o)
     vch_secret_free(o->record_key);
     vch_secret_free(o->leaves);
     vch_secret_free(o->all);
+    for (size_t i = 0; o->told && i < (size_t)o->h.sets * vch_holding_holders(&o->h); i++) vch_buf_free(&o->told[i]);
+    vch_free(o->told);
+    for (size_t i = 0; i < o->blames; i++) vch_buf_free(&o->blame[i]);
     vch_buf_free(&o->holding_bytes);
     vch_free(o->leaf);
     vch_free(o->ask);

@@ -53,14 +53,19 @@ struct vch_opening {
     uint64_t answered[VCH_KT_SETS_MAX]; /* bit i: the set's i-th holder did */
     bool has_all;                       /* of this window */
     uint64_t set_aside;                 /* positions whose answers didn't fit the records */
+    vch_buf_t *told;                    /* sets × holders: the signed parts of these answers */
+    vch_buf_t blame[VCH_BLAMES_MAX];    /* proofs (vault_blame.c) */
+    size_t blames;
+    uint64_t blamed; /* positions that a proof convicts; bits */
     vch_err_t *err;
 };
 
 /* ---- vault_get.c ---- */
 /* A fresh key and a signed request for the window's nodes in the tree of ask->set. */
 vch_rc og_sign_request(vch_opening_t *, vch_buf_t *ret);
-/* One holder's answer to it, checked, into `to` (nodes × 32). */
-vch_rc og_ask_one(vch_opening_t *, unsigned position, vch_slice_t request, uint8_t *to);
+/* One holder's answer to it, checked, into `to` (nodes × 32); its signed part is
+ * appended to ret_told, which may be NULL. */
+vch_rc og_ask_one(vch_opening_t *, unsigned position, vch_slice_t request, uint8_t *to, vch_buf_t *ret_told);
 /* The record under this key; ERR_KEY: it doesn't open, ERR_COMMITMENT: it isn't
  * what was committed.  What comes out is in o->plain. */
 vch_rc og_open_under(vch_opening_t *, uint32_t row, uint8_t group, const uint8_t key[VCH_KT_KEY], vch_opened_t *ret);
@@ -71,5 +76,10 @@ vch_rc og_open_under(vch_opening_t *, uint32_t row, uint8_t group, const uint8_t
  * are set aside from then on.  ERR_COMMITMENT: there is no such set, so too many
  * trustees answer wrong, or the custodian dealt badly. */
 vch_rc og_recover(vch_opening_t *, uint32_t row, uint8_t group);
+
+/* ---- vault_blame.c ---- */
+/* After every holder was asked: those whose seed above this leaf contradicts the
+ * root that they signed.  Best effort: reading goes on without. */
+void og_accuse(vch_opening_t *, uint32_t node, uint32_t leaf);
 
 #endif

@@ -18,6 +18,9 @@ vch_rc vch_vault_deal(vch_vault_t *, const vch_signer_t *custodian, const vch_tr
 /* A registered key, revoked or not: who signed earlier still signed. */
 vch_rc vch_vault_key(vch_ledger_t *, const vch_keyid_t *, vch_pubkey_t *ret, vch_err_t *);
 
+/* A proof against a trustee into blame/, and a note for people (blames.c). */
+vch_rc nd_blame_keep(vch_ledger_t *, vch_slice_t proof, vch_err_t *);
+
 /* ---- on other machines (vault_served.c) ---- */
 bool nd_vault_served(const vch_ledger_t *);
 vch_rc nd_served_open(vch_vault_t *, vch_err_t *);

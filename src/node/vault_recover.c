@@ -2,7 +2,8 @@
 /* When a record doesn't open: the shards are the ledger's, so a seed was wrong.
  * Which trustee's can't be told from one answer, but at most t - 1 of them lie,
  * each tree has n - t + 1 holders, and a record that opens and matches its
- * commitment says that this choice of answers is right. */
+ * commitment says that this choice of answers is right.  Who lied is proven
+ * afterwards, by the roots that all of them signed (vault_blame.c). */
 #include "node/vault_get_int.h"
 
 static uint8_t *answer_of(const vch_opening_t *o, unsigned set, unsigned holder)
@@ -20,7 +21,9 @@ static vch_rc ask_holders(vch_opening_t *o, unsigned set, vch_slice_t request)
     for (unsigned i = 0; i < vch_holding_holders(&o->h); i++) {
         vch_err_t said = {0};
         o->err = &said;
-        vch_rc rc = og_ask_one(o, vch_holding_holder(&o->h, set, i), request, answer_of(o, set, i));
+        vch_buf_t *told = &o->told[set * vch_holding_holders(&o->h) + i];
+        vch_buf_clear(told);
+        vch_rc rc = og_ask_one(o, vch_holding_holder(&o->h, set, i), request, answer_of(o, set, i), told);
         o->err = err;
         if (rc == VCH_OK) o->answered[set] |= UINT64_C(1) << i;
         if (rc == VCH_ERR_MEMORY) return vch_fail(err, rc, "out of memory");
@@ -28,12 +31,20 @@ static vch_rc ask_holders(vch_opening_t *o, unsigned set, vch_slice_t request)
     return VCH_OK;
 }
 
+static vch_buf_t *new_told(size_t n)
+{
+    vch_buf_t *told = vch_alloc_array(n, sizeof *told);
+    for (size_t i = 0; told && i < n; i++) vch_buf_init(&told[i], 1024);
+    return told;
+}
+
 static vch_rc ask_all(vch_opening_t *o)
 {
     size_t answers = (size_t)o->h.sets * vch_holding_holders(&o->h);
     if (o->has_all) return VCH_OK;
     if (!o->all) o->all = vch_secret_alloc(answers * NODES_MAX * VCH_KT_KEY);
-    if (!o->all) return vch_fail(o->err, VCH_ERR_MEMORY, "out of memory");
+    if (!o->told) o->told = new_told(answers);
+    if (!o->all || !o->told) return vch_fail(o->err, VCH_ERR_MEMORY, "out of memory");
     for (unsigned set = 0; set < o->h.sets; set++) {
         vch_buf_t request;
         o->ask->set = (uint8_t)set;
@@ -141,5 +152,6 @@ vch_rc og_recover(vch_opening_t *o, uint32_t row, uint8_t group)
     if (!key) return vch_fail(o->err, VCH_ERR_MEMORY, "out of memory");
     vch_rc rc = guess(o, row, group, node, key);
     vch_secret_free(key);
+    og_accuse(o, node, vch_kt_leaf(group, row));
     return rc;
 }

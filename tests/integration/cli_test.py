@@ -495,6 +495,9 @@ def the_vault():
     assert ask("storage", "repair", "1")["repaired"] == 2 and ask("storage", "repair", "1")["repaired"] == 0
     assert ask("storage", "audit") == whole and open(os.path.join(shards, first), "rb").read() == kept
     error_of(2, "ERR_USAGE", "storage", "repair", "none")
+    assert ask("blame", "list") == []
+    error_of(1, "ERR_FORMAT", "blame", "verify", path("no.blame", "no proof"))
+    covered.add("blame verify")  # of real ones: served_vault_test.py
     error_of(6, "ERR_NOT_FOUND", "storage", "repair", "4")
     backup = path("vaulted-backup")
     ask("backup", "make", backup)

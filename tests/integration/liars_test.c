@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "node/vault_int.h"
 #include "vault_world.h"
 
 /* ---- a trustee that lies -------------------------------------------------------------- */
@@ -70,6 +71,17 @@ static vch_rc liar_release(vch_peer_t *p, vch_slice_t request, vch_buf_t *ret_an
     return rc;
 }
 
+/* Half of the time it helps against itself, else it shows something wrong. */
+static vch_rc liar_path(vch_peer_t *p, const vch_hash_t *extent, uint8_t set, uint32_t leaf, vch_buf_t *ret,
+                        vch_err_t *err)
+{
+    liar_t *l = (liar_t *)(void *)p;
+    if (l->manner == SILENT) return vch_fail(err, VCH_ERR_UNREACHABLE, "no answer");
+    vch_rc rc = l->honest->ops->path(l->honest, extent, set, leaf, ret, err);
+    if (rc == VCH_OK && l->manner != HONEST && draw(&l->seed) % 2) ret->p[draw(&l->seed) % ret->n] ^= 1;
+    return rc;
+}
+
 static void liar_close(vch_peer_t *p)
 {
     liar_t *l = (liar_t *)(void *)p;
@@ -78,7 +90,7 @@ static void liar_close(vch_peer_t *p)
     free(l);
 }
 
-static const vch_peer_ops_t liar_ops = {.release = liar_release, .close = liar_close};
+static const vch_peer_ops_t liar_ops = {.release = liar_release, .path = liar_path, .close = liar_close};
 
 static liar_t *make_liar(world_t *w, vch_vault_t *v, unsigned position, manner_t manner, uint64_t seed)
 {
@@ -140,7 +152,29 @@ static void make_thief(vch_vault_t *v, unsigned position, uint64_t seed)
 typedef struct {
     vch_use_t use;
     vch_vault_t *v;
+    uint64_t convicted; /* positions, by proofs that verify; bits */
 } reading_t;
+
+/* Each proof convicts whoever it names, under that key and no other's. */
+static void judge(world_t *w, reading_t *r, const vch_opening_t *o)
+{
+    vch_slice_t bytes;
+    r->convicted = 0;
+    for (size_t i = 0; vch_opening_blame(o, i, &bytes); i++) {
+        vch_blame_t *b = calloc(1, sizeof *b);
+        unsigned found = 0;
+        for (unsigned p = 0; p < 3; p++) {
+            vch_pubkey_t key;
+            assert_int_equal(vch_vault_key(w->l, &r->v->trustee_id[p], &key, NULL), VCH_OK);
+            assert_int_equal(vch_blame_get(b, bytes), VCH_OK);
+            if (vch_blame_verify(b, &key, &w->l->network) != VCH_OK) continue;
+            found++;
+            r->convicted |= 1u << p;
+        }
+        assert_int_equal(found, 1);
+        free(b);
+    }
+}
 
 static void reading_open(world_t *w, reading_t *r)
 {
@@ -182,6 +216,7 @@ static vch_rc read_all(world_t *w, reading_t *r, uint32_t *ret_rows, uint64_t *r
         ++*ret_rows;
     }
     *ret_aside = vch_opening_set_aside(o);
+    judge(w, r, o);
     vch_opening_end(o);
     return rc;
 }
@@ -201,6 +236,8 @@ static void one_liar_changes_nothing(void **state)
             if (rc != VCH_ERR_NOT_FOUND) fail_msg("manner %u, trustee %u: %s", m, p + 1, w->err.text);
             assert_int_equal(rows, GIVEN);
             assert_true(aside == 0 || aside == 1u << p);
+            assert_int_equal(r.convicted, aside); /* who was set aside is named, and nobody else */
+            assert_true(manner[m] != ALL_WRONG || p == 2 || aside); /* the third one is asked when another failed */
             reading_close(&r);
         }
 }
@@ -218,6 +255,7 @@ static void two_liars_get_nothing_through(void **state)
         assert_int_equal(read_all(w, &r, &rows, &aside), VCH_ERR_COMMITMENT);
         assert_int_equal(rows, 0);
         assert_non_null(strstr(w->err.text, "row 0"));
+        assert_int_equal(r.convicted, 7u & ~(1u << kept)); /* the third one's word convicts them all the same */
         reading_close(&r);
     }
 }
@@ -240,11 +278,87 @@ static void many_ways_to_misbehave(void **state)
         if (rc != VCH_ERR_NOT_FOUND || rows != GIVEN)
             fail_msg("round %llu: %u rows, %s", (unsigned long long)i, rows, w->err.text);
         assert_true(aside == 0 || (p < 3 && aside == 1u << p));
+        assert_int_equal(r.convicted, aside);
         recovered += aside != 0;
         reading_close(&r);
     }
     print_message("%lu rounds, in %lu a trustee's answers were set aside\n", rounds, recovered);
     assert_true(recovered > rounds / 20);
+}
+
+/* ---- after an erasure ---------------------------------------------------------------------------------- */
+
+static uint64_t convicted_of_lying(world_t *w, unsigned liar)
+{
+    reading_t r;
+    uint32_t rows, row;
+    uint64_t convicted;
+    vch_opening_t *o;
+    vch_opened_t opened;
+    vch_id_t grant = ask_for(w, w->key, NULL, GIVEN - 1);
+    OK(vch_use_open(&r.use, w->l, w->key, &grant, 1, &w->err));
+    OK(vch_ledger_checkpoint(w->l, NULL, &w->err));
+    OK(vch_vault_open(&r.v, w->l, &w->err));
+    make_liar(w, r.v, liar, ALL_WRONG, 7);
+    vch_wanted_t want = {.dataset = r.use.dataset, .number = 0, .groups = r.use.groups, .bits = r.use.bits.p};
+    memcpy(want.grant.b, r.use.part[0].id.b, 32);
+    OK(vch_opening_begin(&o, r.v, w->key, &want, &w->err));
+    for (rows = 0; vch_opening_next(o, &row, &opened, &w->err) == VCH_OK; rows++) assert_true(is_row(&opened, row));
+    assert_int_equal(rows, GIVEN - 1);
+    judge(w, &r, o);
+    convicted = r.convicted;
+    vch_opening_end(o);
+    reading_close(&r);
+    return convicted;
+}
+
+static void for_each_kept(world_t *w, void (*act)(const char *path))
+{
+    for (unsigned p = 1; p <= 3; p++) {
+        char path[200], hex[65];
+        vch_use_t use;
+        vch_id_t grant = ask_for(w, w->key, NULL, GIVEN - 1);
+        OK(vch_use_open(&use, w->l, w->key, &grant, 1, &w->err));
+        vch_hex(hex, use.id[0].b, 32);
+        vch_use_close(&use);
+        snprintf(path, sizeof path, "%s/vault/trustee-%u/forgotten/%s", w->ledger, p, hex);
+        act(path);
+    }
+}
+
+static void is_there(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 0, SEEK_END), 0);
+    assert_true(ftell(f) >= 41 && ftell(f) % 41 == 0);
+    fclose(f);
+}
+
+static void damage(const char *path)
+{
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    for (long at = 7; fseek(f, at, SEEK_SET) == 0; at += 41) {
+        int c = fgetc(f);
+        if (c == EOF) break;
+        fseek(f, at, SEEK_SET);
+        fputc(c ^ 4, f);
+    }
+    fclose(f);
+}
+
+/* The trustees have forgotten a leaf, not its hash: a root can still be led to. */
+static void an_erasure_hides_no_liar(void **state)
+{
+    world_t *w = *state;
+    vch_receipt_t receipt;
+    uint32_t subject = 5;
+    OK(vch_erasure_request(w->l, w->key, NULL, "cohort", &subject, NULL, 1, &receipt, &w->err));
+    for_each_kept(w, is_there);
+    for (unsigned p = 0; p < 2; p++) assert_int_equal(convicted_of_lying(w, p), 1u << p);
+    for_each_kept(w, damage);
+    for (unsigned p = 0; p < 2; p++) assert_int_equal(convicted_of_lying(w, p), 0);
 }
 
 /* ---- a custodian that deals one trustee something else ---------------------------------------------- */
@@ -322,10 +436,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-        T(one_liar_changes_nothing),
-        T(two_liars_get_nothing_through),
-        T(many_ways_to_misbehave),
-        T(a_crooked_deal_never_becomes_active),
+        T(one_liar_changes_nothing), T(two_liars_get_nothing_through),       T(many_ways_to_misbehave),
+        T(an_erasure_hides_no_liar), T(a_crooked_deal_never_becomes_active),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

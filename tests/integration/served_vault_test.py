@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vault over separate processes: a node, three trustees, three storage
 nodes, a custodian and a user; what each may do and what none of them knows.
-usage: served_vault_test.py VOUCH P1_SCAN ASK_ROLE"""
+usage: served_vault_test.py VOUCH P1_SCAN ASK_ROLE WRONG_SEEDS"""
 
 import json
 import os
@@ -16,7 +16,7 @@ import time
 import roles
 from harness import ENV, LEDGER, RESEARCH, SCRATCH, TRAINING, VOUCH, ask, expect, path, run
 
-P1_SCAN, ASK_ROLE = sys.argv[2], sys.argv[3]
+P1_SCAN, ASK_ROLE, WRONG_SEEDS = sys.argv[2:5]
 ROWS, GIVEN = 600, 500
 CANARY = "canary-5d1c"
 SCALE = int(os.environ.get("VOUCHSAFE_TEST_SCALE", "100"))
@@ -337,6 +337,43 @@ def any_role_may_be_killed_at_any_moment():
     assert objects == [audit[0]["shards"]] * 3, (objects, audit)
 
 
+def who_answers_wrong_seeds_is_named():
+    """The rows come out by the others' answers, and the proof names the liar, to
+    anybody who knows the ledger; after erasures, too."""
+    seeds = os.path.join(roles.folder("trustee-1"), "seeds")
+    liar = roles.urls["trustee-1"].split("#")[1]
+    assert ask("blame", "list") == []
+    roles.kill("trustee-1", signal.SIGTERM)
+    shutil.copytree(seeds, path("seeds-kept"))
+    subprocess.run([WRONG_SEEDS, seeds], check=True, timeout=60)
+    roles.start("trustee-1")
+    roles.wait_following()
+    out = path("out.csv")
+    os.remove(out)
+    done = expect(0, "access", "fetch", request(), "-o", out, "--as", "ai-team-1")
+    assert "answered wrong seeds" in done.stderr, done.stderr
+    with open(out) as file:
+        assert sorted(file.read().split("\n")[1:-1]) == wanted()
+    found = ask("blame", "list")
+    assert found and all(b["proof"]["convicts"] and b["proof"]["accused"] == liar for b in found), found
+    for b in found:
+        assert ask("blame", "verify", b["file"]) == b["proof"]
+        with open(b["file"], "rb") as file:
+            proof = file.read()
+        for at in range(0, len(proof), 37):
+            with open(path("turned.blame"), "wb") as file:
+                file.write(proof[:at] + bytes([proof[at] ^ 1]) + proof[at + 1:])
+            code = subprocess.run([VOUCH, "-C", LEDGER, "blame", "verify", path("turned.blame")], env=ENV,
+                                  capture_output=True, timeout=60).returncode
+            assert code in (1, 3), (at, code)
+    roles.kill("trustee-1", signal.SIGTERM)
+    shutil.rmtree(seeds)
+    shutil.move(path("seeds-kept"), seeds)
+    roles.start("trustee-1")
+    roles.wait_following()
+    fetch(request())
+
+
 def everything_ends_when_it_is_told_to():
     for name in list(roles.processes):
         roles.kill(name, signal.SIGTERM)
@@ -350,7 +387,7 @@ if __name__ == "__main__":
                     another_key_at_the_address_is_noticed, only_those_who_may_are_answered,
                     an_object_is_whole_or_not_there, a_lost_shard_is_made_anew,
                     a_trustee_that_is_cut_off_hands_out_nothing, who_was_away_carries_an_erasure_out,
-                    any_role_may_be_killed_at_any_moment, everything_ends_when_it_is_told_to])
+                    any_role_may_be_killed_at_any_moment, who_answers_wrong_seeds_is_named, everything_ends_when_it_is_told_to])
     finally:
         roles.stop_all()
     sys.exit(code)
