@@ -175,6 +175,20 @@ const vfy_leaf_t *vfy_find_commit(const verify_t *v, uint64_t index);
 const vfy_item_t *vfy_find_item(const verify_t *v, uint64_t commit, const vch_state_key_t *key);
 const vfy_blob_t *vfy_find_set(const verify_t *v, const vch_hash_t *root);
 const vfy_key_t *vfy_find_key(const verify_t *v, const vch_keyid_t *id);
+/* Each statement of the bag that this format knows, in order; NULL at the end. */
+typedef struct {
+    size_t leaf, statement;
+} vfy_cursor_t;
+const vfy_statement_t *vfy_each(const verify_t *v, vfy_cursor_t *at);
+/* A consent, withdrawal or erasure of this subject. */
+bool vfy_speaks_of(const vfy_statement_t *s, const vch_id_t *dataset, uint64_t subject);
+/* That the key in such a statement is the one that the state under `commit` ties
+ * to the subject; ERR_NOT_FOUND without a verdict when the bag doesn't show it. */
+vch_rc vfy_owner_key(verify_t *v, uint64_t commit, const vch_id_t *dataset, uint64_t subject, const vfy_statement_t *s);
+/* The subjects of an extent that isn't contiguous: big-endian u32. */
+const vfy_blob_t *vfy_find_subjects(const verify_t *v, const vch_extent_value_t *e);
+/* Whose key it is, in the state of any block shown. */
+bool vfy_party_of(const verify_t *v, const vch_keyid_t *kid, vch_id_t *ret);
 /* A statement by object id; stops with I-MISSING, or F-REFERENCE when it is of
  * another kind or stands behind `before`, the leaf that names it (may be NULL). */
 vch_rc vfy_find_object(verify_t *v, const vch_id_t *id, vch_kind_t kind, const vfy_leaf_t *before,
