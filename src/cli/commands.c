@@ -204,7 +204,7 @@ const cli_command_t cli_commands[] = {
     {"decision", "show", "DEPLOYMENT/N", "one decision", 1, 1, CLI_WRITE, cli_decision_show, NULL},
     {"decision", "trace", "DEPLOYMENT/N", "from a decision back to the consents, each link verified", 1, 1, CLI_WRITE,
      cli_decision_trace, NULL},
-    {"bundle", "make", "decision|access|consent|row|lineage ID", "write evidence that anybody can verify offline", 2, 2,
+    {"bundle", "make", "decision|access|consent|row|lineage|erasure ID", "write evidence that anybody can verify offline", 2, 2,
      CLI_WRITE, cli_bundle_make, OPTIONS{OUTPUT("where to"), {0}}},
     {"bundle", "show", "FILE", "what lies in a bundle, without believing it", 1, 1, 0, cli_bundle_show, NULL},
     {"log", "head", "", "the signed checkpoint", 0, 0, CLI_WRITE, cli_log_head, NULL},

@@ -30,6 +30,7 @@
 #define VFY_SETS_MAX 256
 #define VFY_COLUMNS_MAX 8192
 #define VFY_SUBJECTS_MAX 1024
+#define VFY_ERASED_MAX 1024 /* subjects, and extents, of an erasure */
 #define VFY_BRACKET_MS 300000u
 #define VFY_ANY UINT64_MAX /* any state-commit of the bag */
 
@@ -88,7 +89,7 @@ typedef struct {
     uint8_t value[64]; /* what the state holds of it: hash of the indices, root of the cells */
 } vfy_column_t;
 
-typedef enum { VFY_DECISION = 1, VFY_ACCESS, VFY_CONSENT, VFY_ROW, VFY_LINEAGE } vfy_type_t;
+typedef enum { VFY_DECISION = 1, VFY_ACCESS, VFY_CONSENT, VFY_ROW, VFY_LINEAGE, VFY_ERASURE } vfy_type_t;
 
 typedef struct {
     uint64_t number;
@@ -96,13 +97,14 @@ typedef struct {
     vch_slice_t bytes;
 } vfy_group_t;
 
-/* One struct for all five; which members count depends on `type`. */
+/* One struct for all six; which members count depends on `type`. */
 typedef struct {
     vfy_type_t type;
     vch_id_t id;       /* batch, request, dataset, run or model */
     uint64_t number;   /* first decision, subject or extent */
-    uint64_t state;    /* of a consent; the row of a row claim */
-    uint64_t commit;   /* index of the state-commit of a consent */
+    uint64_t state;    /* of a consent or erasure; the row of a row claim */
+    uint64_t commit;   /* index of the state-commit of a consent or erasure */
+    uint64_t grade;    /* of an erasure */
     vch_slice_t *leaf; /* decisions */
     size_t leaves;
     vch_slice_t path; /* of a decision, a cell or a bitmap leaf */
@@ -111,6 +113,8 @@ typedef struct {
     vch_slice_t commitments, row_path;
     vfy_group_t *group; /* disclosed ones */
     size_t groups;
+    uint64_t *subject, *extent; /* of an erasure, ascending */
+    size_t subjects, extents;
 } vfy_claim_t;
 
 typedef struct {
@@ -214,5 +218,6 @@ vch_rc vfy_claim_consent(verify_t *v);
 vch_rc vfy_claim_row(verify_t *v);
 vch_rc vfy_claim_lineage(verify_t *v);
 vch_rc vfy_claim_decision(verify_t *v);
+vch_rc vfy_claim_erasure(verify_t *v);
 
 #endif
