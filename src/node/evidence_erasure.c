@@ -345,8 +345,8 @@ static vch_rc fill(cert_t *c)
         if (!c->has_rows[i]) c->state = 0; /* there was nothing to destroy */
     if (c->words == 0) c->grade = VCH_GRADE_B;
     VCH_TRY(ev_signers(c->ev, c->commit));
-    bool fits = c->ev->leaves <= VFY_LEAVES_MAX && c->ev->items <= VFY_ITEMS_MAX &&
-                c->ev->subject_lists <= VFY_SUBJECTS_MAX;
+    bool fits =
+        c->ev->leaves <= VFY_LEAVES_MAX && c->ev->items <= VFY_ITEMS_MAX && c->ev->subject_lists <= VFY_SUBJECTS_MAX;
     return fits ? put_claim(c) : too_much(c->ev);
 }
 

@@ -266,7 +266,8 @@ vch_rc vch_about_bundle(vch_ledger_t *l, const char *what, const char *id, vch_a
         if (strcmp(what, kind[i].what) == 0) return ask(l, kind[i].about, id, ret, err);
     if (strcmp(what, "row") == 0) return about_row_subject(l, id, ret, err);
     if (strcmp(what, "erasure") == 0) return about_erasure(l, id, ret, err);
-    return vch_fail(err, VCH_ERR_USAGE, "evidence of a \"%.40s\"? There is: decision, access, consent, row, lineage, "
+    return vch_fail(err, VCH_ERR_USAGE,
+                    "evidence of a \"%.40s\"? There is: decision, access, consent, row, lineage, "
                     "erasure",
                     what);
 }

@@ -24,8 +24,7 @@ static vch_rc item(const erasure_t *c, vch_state_key_t key, const vfy_item_t **r
 {
     *ret = vfy_find_item(c->v, c->k->commit, &key);
     if (*ret) return VCH_OK;
-    return vfy_stop(c->v, VCH_V_I_MISSING, "a \"%c\" value under the state-commit at %llu", key.b[0],
-                    AT(c->k->commit));
+    return vfy_stop(c->v, VCH_V_I_MISSING, "a \"%c\" value under the state-commit at %llu", key.b[0], AT(c->k->commit));
 }
 
 /* ---- who asked ----------------------------------------------------------------------- */
@@ -87,8 +86,9 @@ static vch_rc check_words(const erasure_t *c)
         bool ours = s->st.kind != VCH_KIND_KEY_DESTROYED;
         if (!ours) VCH_TRY(vch_field_fixed(s->st.fields, VCH_F_DESTROYED_ERASE, erase.b, 32));
         for (size_t i = 0; i < c->k->subjects && !ours; i++) ours = vch_id_eq(&erase, &c->erased[i].erase);
-        if (!ours) return vfy_stop(c->v, VCH_V_F_REFERENCE, "the word at %llu is of erasure %s", AT(s->leaf->index),
-                                   SHORT(&erase));
+        if (!ours)
+            return vfy_stop(c->v, VCH_V_F_REFERENCE, "the word at %llu is of erasure %s", AT(s->leaf->index),
+                            SHORT(&erase));
     }
     return VCH_OK;
 }
@@ -139,12 +139,12 @@ static vch_rc check_holders(erasure_t *c, size_t i, uint32_t number, const vch_h
         vch_state_key_t key = vch_destroyed_key(erase, extent, &h->trustee[t]);
         VCH_TRY(check_trustee(c, &key, word[t], t));
         said += word[t] != NULL;
-        vfy_link(c->v, "subject %llu, extent %u: trustee %u of %u (key %s) %s", AT(c->k->subject[i]), number, t + 1, h->n,
-                 SHORT(&h->trustee[t]), word[t] ? "signed that it destroyed the keys" : "has not said so");
+        vfy_link(c->v, "subject %llu, extent %u: trustee %u of %u (key %s) %s", AT(c->k->subject[i]), number, t + 1,
+                 h->n, SHORT(&h->trustee[t]), word[t] ? "signed that it destroyed the keys" : "has not said so");
     }
     unsigned state = said == h->n ? COMPLETE : said >= vch_holding_holders(h) ? PROVISIONAL : PENDING;
-    vfy_link(c->v, "subject %llu, extent %u: %s, %u of %u trustees said so, %u are enough", AT(c->k->subject[i]), number,
-             states[state], said, h->n, vch_holding_holders(h));
+    vfy_link(c->v, "subject %llu, extent %u: %s, %u of %u trustees said so, %u are enough", AT(c->k->subject[i]),
+             number, states[state], said, h->n, vch_holding_holders(h));
     if (state < c->state) c->state = state;
     return VCH_OK;
 }
@@ -228,11 +228,11 @@ vch_rc vfy_claim_erasure(verify_t *v)
     c.has_rows = vch_arena_array(v->arena, k->subjects, sizeof *c.has_rows);
     if (!c.erased || !c.has_rows) return vfy_no_memory(v);
     VCH_TRY(check_all(&c));
-    vfy_claim(v, "erasure of subject %llu%s in dataset %s, %s: %s, grade %s, as of the block at %llu", AT(k->subject[0]),
-              k->subjects > 1 ? " and others" : "", SHORT(&k->id),
+    vfy_claim(v, "erasure of subject %llu%s in dataset %s, %s: %s, grade %s, as of the block at %llu",
+              AT(k->subject[0]), k->subjects > 1 ? " and others" : "", SHORT(&k->id),
               c.by_owner == k->subjects ? "signed by the owner"
-              : c.by_owner           ? "by owners and the custodian"
-                                     : "on the custodian's word",
+              : c.by_owner              ? "by owners and the custodian"
+                                        : "on the custodian's word",
               states[k->state], grades[k->grade], AT(k->commit));
     if (k->state != c.state || k->grade != c.grade)
         return vfy_stop(v, VCH_V_F_CLAIM, "what the trustees said makes it %s, grade %s", states[c.state],

@@ -155,9 +155,8 @@ static vch_rc read_claim(verify_t *v, vch_cbor_t *c)
     static const struct {
         uint8_t min, max; /* pairs */
         vch_rc (*read)(verify_t *, vch_cbor_t *, uint64_t pairs);
-    } form[] = {{0, 0, NULL},         {5, 5, read_decision}, {2, 2, read_id},
-                {5, 7, read_consent}, {7, 8, read_row},      {2, 2, read_id},
-                {7, 7, read_erasure}};
+    } form[] = {{0, 0, NULL},     {5, 5, read_decision}, {2, 2, read_id},     {5, 7, read_consent},
+                {7, 8, read_row}, {2, 2, read_id},       {7, 7, read_erasure}};
     uint64_t pairs, type;
     VCH_TRY(key_is(c, 2));
     VCH_TRY(map_of(c, 2, 8, &pairs));
