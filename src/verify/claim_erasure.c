@@ -46,6 +46,7 @@ static vch_rc check_subject(erasure_t *c, size_t i)
     const vfy_item_t *it;
     const vfy_statement_t *s;
     uint64_t how, ms, subject = c->k->subject[i];
+    char date[VCH_UTC_LEN];
     VCH_TRY(item(c, vch_key_id_u32('z', c->k->id.b, (uint32_t)subject), &it));
     if (!it->present) return vfy_stop(c->v, VCH_V_F_CLAIM, "subject %llu was not erased", AT(subject));
     if (vch_erasure_get(&c->erased[i], it->value) != VCH_OK)
@@ -60,7 +61,8 @@ static vch_rc check_subject(erasure_t *c, size_t i)
     VCH_TRY(rc);
     c->by_owner += by_owner;
     VCH_TRY(vfy_time(c->v, s->leaf, &ms));
-    vfy_link(c->v, "subject %llu was erased at %llu, %llu ms, erasure %s: %s", AT(subject), AT(s->leaf->index), AT(ms),
+    vch_utc(date, ms);
+    vfy_link(c->v, "subject %llu was erased at %llu, %s, erasure %s: %s", AT(subject), AT(s->leaf->index), date,
              SHORT(&s->object), by_owner ? "signed by the owner, with the subject's key" : "on the custodian's word");
     return VCH_OK;
 }
