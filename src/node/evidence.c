@@ -149,6 +149,8 @@ static vch_rc make_erasure(vch_ledger_t *l, const char *id, vch_buf_t *ret, vch_
     if (rc == VCH_OK) {
         rc = ev_claim_erasure(&ev, &erasure);
         if (rc == VCH_OK) rc = ev_write(&ev, ret);
+        if (rc == VCH_ERR_LIMIT && err && ev.subject_lists)
+            vch_hint(err, rc, "it lists the subject of every row, four bytes each, where rows don't follow the subjects");
         ev_free(&ev);
         vch_ledger_read_end(l);
     }
