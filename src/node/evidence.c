@@ -148,9 +148,11 @@ static vch_rc make_erasure(vch_ledger_t *l, const char *id, vch_buf_t *ret, vch_
     if (rc == VCH_OK) rc = ev_begin(&ev, l, err);
     if (rc == VCH_OK) {
         rc = ev_claim_erasure(&ev, &erasure);
-        if (rc == VCH_OK) rc = ev_write(&ev, ret);
-        if (rc == VCH_ERR_LIMIT && err && ev.subject_lists)
-            vch_hint(err, rc, "it lists the subject of every row, four bytes each, where rows don't follow the subjects");
+        if (rc == VCH_OK) {
+            rc = ev_write(&ev, ret);
+            if (rc == VCH_ERR_LIMIT)
+                vch_hint(err, rc, "where rows don't follow the subjects it lists the subject of each, in four bytes");
+        }
         ev_free(&ev);
         vch_ledger_read_end(l);
     }
