@@ -38,7 +38,8 @@ typedef enum { VCH_VERIFY_OK = 0, VCH_VERIFY_INCONCLUSIVE = 1, VCH_VERIFY_FAIL =
     X(I_STALE, "I-STALE", INCONCLUSIVE, "the newest checkpoint is older than the time asked for")                      \
     X(I_MISSING, "I-MISSING", INCONCLUSIVE, "a piece of evidence that the claim needs is not in the bundle")           \
     X(I_VERSION, "I-VERSION", INCONCLUSIVE, "made by a newer version of the format")                                   \
-    X(I_MEMORY, "I-MEMORY", INCONCLUSIVE, "the arena is too small for this bundle")
+    X(I_MEMORY, "I-MEMORY", INCONCLUSIVE, "the arena is too small for this bundle")                                    \
+    X(I_ERASURE, "I-ERASURE", INCONCLUSIVE, "fewer trustees than it takes said that they destroyed the keys")
 
 typedef enum {
 #define VCH_VERIFY_ENUM(name, code, status, text) VCH_V_##name,

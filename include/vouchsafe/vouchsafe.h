@@ -361,7 +361,8 @@ VCH_API const char *vch_ledger_note(const vch_ledger_t *);
 
 /* `what`: "decision" (id DEPLOYMENT/SEQUENCE or DEPLOYMENT/FIRST-LAST of one
  * batch), "access" (grant), "consent" (DATASET/SUBJECT), "row"
- * (RUN/EXTENT/ROW), "lineage" (MODEL).  Signs a checkpoint first if needed. */
+ * (RUN/EXTENT/ROW), "lineage" (MODEL), "erasure" (DATASET/SUBJECT, or the id of
+ * an erase statement or entry).  Signs a checkpoint first if needed. */
 VCH_API VCH_MUST_USE vch_rc vch_bundle_make(vch_ledger_t *, const char *what, const char *id, const char *path,
                                             vch_err_t *);
 /* What lies in a bundle, as JSON: claims, decisions, checkpoints with who signed

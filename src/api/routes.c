@@ -83,9 +83,8 @@ const api_route_t api_routes[] = {
      "decision, verdict", PARAMS{{"decision", "DEPLOYMENT/NUMBER", false, true, false}, {0}}, NULL, NULL,
      api_get_trace},
     {HTTP_POST, "/v1/bundle", API_ENTITLED, "Evidence that anybody can verify offline", CBOR, "a bundle", NULL, JSON,
-     "what: decision, access, consent, row or lineage; id: DEPLOYMENT/NUMBER, GRANT, DATASET/SUBJECT, RUN/EXTENT/ROW "
-     "or "
-     "MODEL",
+     "what: decision, access, consent, row, lineage or erasure; id: DEPLOYMENT/NUMBER, GRANT, DATASET/SUBJECT, "
+     "RUN/EXTENT/ROW, MODEL or ERASURE",
      api_post_bundle},
     {HTTP_GET, "/v1/affected", API_ENTITLED, "Models trained on rows whose owners have since withdrawn", JSON,
      "[model, name, run, rows withdrawn, subjects, remedied, exact]", NULL, NULL, NULL, api_get_affected},

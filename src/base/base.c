@@ -278,6 +278,19 @@ void vch_arena_free(vch_arena_t *a)
 
 /* ---- text -------------------------------------------------------------------- */
 
+/* Days since 1970 to a date of the Gregorian calendar: whole 400-year eras,
+ * years counted from March so that the leap day comes last. */
+void vch_utc(char ret[VCH_UTC_LEN], uint64_t ms)
+{
+    uint64_t z = ms / 86400000 + 719468, era = z / 146097, of_era = z % 146097;
+    uint64_t y = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    uint64_t of_year = of_era - (365 * y + y / 4 - y / 100), m = (5 * of_year + 2) / 153;
+    uint8_t day = (uint8_t)(of_year - (153 * m + 2) / 5 + 1), month = (uint8_t)(m < 10 ? m + 3 : m - 9);
+    unsigned year = (unsigned)(y + era * 400 + (month <= 2)), of_day = (unsigned)(ms % 86400000);
+    (void)snprintf(ret, VCH_UTC_LEN, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", year, month, day, of_day / 3600000,
+                   of_day / 60000 % 60, of_day / 1000 % 60, of_day % 1000);
+}
+
 void vch_hex(char *out, const uint8_t *p, size_t n)
 {
     static const char digits[] = "0123456789abcdef";

@@ -144,6 +144,9 @@ uint32_t vch_crc32c(uint32_t crc, const void *p, size_t n);
 bool vch_utf8_valid(vch_slice_t s);
 /* Hex, lower case; out needs 2n + 1 bytes. */
 void vch_hex(char *out, const uint8_t *p, size_t n);
+/* Milliseconds since 1970 as "2026-11-23T10:34:29.095Z"; years beyond 9999 have more digits. */
+#define VCH_UTC_LEN 40
+void vch_utc(char ret[VCH_UTC_LEN], uint64_t ms);
 /* Exactly 2n hex digits, either case; false otherwise. */
 bool vch_unhex(uint8_t *out, size_t n, const char *hex, size_t hex_len);
 

@@ -153,8 +153,6 @@ const char *cli_mark(const cli_t *, bool good);
 VCH_PRINTF(2, 3) void cli_say(const cli_t *, const char *fmt, ...);
 /* The error on stderr, for people or as JSON. */
 void cli_complain(const cli_t *, vch_rc);
-/* Day of 1970 and time of day as "2027-12-31T23:59:59.123Z"; ret holds 32. */
-void cli_time_text(char ret[32], uint64_t ms);
 
 /* ---- how far (progress.c) ------------------------------------------------------------------ */
 

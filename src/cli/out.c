@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JSON under construction. */
 #include <stdio.h>
-#include <time.h>
 
 #include "cli/cli.h"
 
@@ -90,21 +89,10 @@ void cj_raw(cli_json_t *j, const char *name, vch_slice_t json)
     keep(j, vch_buf_put(&j->b, json.p, json.n));
 }
 
-void cli_time_text(char ret[32], uint64_t ms)
-{
-    time_t s = (time_t)(ms / 1000);
-    struct tm tm;
-    char day[24];
-    if (!gmtime_r(&s, &tm) || strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm) == 0)
-        (void)snprintf(ret, 32, "%llu ms", (unsigned long long)ms);
-    else
-        (void)snprintf(ret, 32, "%s.%03uZ", day, (unsigned)(ms % 1000));
-}
-
 void cj_time(cli_json_t *j, const char *name, uint64_t ms)
 {
-    char text[32];
-    cli_time_text(text, ms);
+    char text[VCH_UTC_LEN];
+    vch_utc(text, ms);
     cj_text(j, name, text);
     (void)snprintf(text, sizeof text, "%.24s ms", name);
     cj_number(j, text, ms);

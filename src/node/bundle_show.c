@@ -95,6 +95,24 @@ static vch_rc show_row(show_t *s, const vfy_claim_t *k)
     return put_uint(s, "groups disclosed", k->groups);
 }
 
+static vch_rc put_numbers(show_t *s, const char *name, const uint64_t *number, size_t n)
+{
+    VCH_TRY(begin(s, name, '['));
+    for (size_t i = 0; i < n; i++) VCH_TRY(put_uint(s, NULL, number[i]));
+    return end(s, ']');
+}
+
+static vch_rc show_erasure(show_t *s, const vfy_claim_t *k)
+{
+    static const char *const states[] = {"pending", "provisional", "complete"};
+    VCH_TRY(put_what(s, "erasure", "dataset", k));
+    VCH_TRY(put_numbers(s, "subjects", k->subject, k->subjects));
+    VCH_TRY(put_numbers(s, "extents", k->extent, k->extents));
+    VCH_TRY(put_text(s, "state", vch_str(k->state < 3 ? states[k->state] : "unknown")));
+    VCH_TRY(put_text(s, "grade", vch_str(k->grade == VCH_GRADE_A ? "A" : "B")));
+    return put_uint(s, "at entry", k->commit);
+}
+
 static vch_rc show_claim(show_t *s)
 {
     const vfy_claim_t *k = &s->v->claim;
@@ -111,6 +129,8 @@ static vch_rc show_claim(show_t *s)
         return show_row(s, k);
     case VFY_LINEAGE:
         return put_what(s, "lineage", "model", k);
+    case VFY_ERASURE:
+        return show_erasure(s, k);
     }
     return VCH_ERR_INTERNAL;
 }

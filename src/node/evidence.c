@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The five claims, from names to a file. */
+/* The six claims, from names to a file. */
 #include "codec/cbor.h"
 #include "node/evidence.h"
 #include "node/node_int.h"
@@ -140,6 +140,26 @@ static vch_rc make_row(vch_ledger_t *l, const char *id, vch_buf_t *ret, vch_err_
     return rc;
 }
 
+static vch_rc make_erasure(vch_ledger_t *l, const char *id, vch_buf_t *ret, vch_err_t *err)
+{
+    ev_erasure_t erasure;
+    ev_t ev;
+    vch_rc rc = ev_erasure_find(&erasure, l, id, err);
+    if (rc == VCH_OK) rc = ev_begin(&ev, l, err);
+    if (rc == VCH_OK) {
+        rc = ev_claim_erasure(&ev, &erasure);
+        if (rc == VCH_OK) {
+            rc = ev_write(&ev, ret);
+            if (rc == VCH_ERR_LIMIT)
+                vch_hint(err, rc, "where rows don't follow the subjects it lists the subject of each, in four bytes");
+        }
+        ev_free(&ev);
+        vch_ledger_read_end(l);
+    }
+    ev_erasure_free(&erasure);
+    return rc;
+}
+
 static vch_rc hint_lists(vch_err_t *err, vch_rc rc, const char *what)
 {
     if (rc != VCH_ERR_NOT_FOUND || !err || err->hint[0]) return rc;
@@ -147,6 +167,7 @@ static vch_rc hint_lists(vch_err_t *err, vch_rc rc, const char *what)
                        : strcmp(what, "row") == 0     ? "vouch run list"
                        : strcmp(what, "consent") == 0 ? "vouch dataset list"
                        : strcmp(what, "lineage") == 0 ? "vouch model list"
+                       : strcmp(what, "erasure") == 0 ? "vouch erasure status DATASET"
                                                       : "vouch deployment list";
     return vch_hint(err, rc, "what there is: %s", list);
 }
@@ -159,6 +180,8 @@ vch_rc vch_bundle_build(vch_ledger_t *l, const char *what, const char *id, vch_b
         rc = make_decision(l, id, ret, err);
     else if (strcmp(what, "row") == 0)
         rc = make_row(l, id, ret, err);
+    else if (strcmp(what, "erasure") == 0)
+        rc = make_erasure(l, id, ret, err);
     else if (strcmp(what, "access") == 0)
         rc = make_simple(l, fill_access, id, ret, err);
     else if (strcmp(what, "lineage") == 0)
@@ -167,7 +190,7 @@ vch_rc vch_bundle_build(vch_ledger_t *l, const char *what, const char *id, vch_b
         rc = make_simple(l, ev_claim_consent, id, ret, err);
     else
         return vch_fail(err, VCH_ERR_USAGE,
-                        "evidence of a \"%.40s\"? There is: decision, access, consent, row, lineage", what);
+                        "evidence of a \"%.40s\"? There is: decision, access, consent, row, lineage, erasure", what);
     return hint_lists(err, rc, what);
 }
 

@@ -6,6 +6,7 @@
  *   evidence_access.c  what an access decision rested on, as of the block before it
  *   evidence_chain.c   model -> run -> grants, batch -> deployment -> model
  *   evidence_row.c     consents and rows
+ *   evidence_erasure.c certificates of erasures
  *   evidence_write.c   checkpoints, paths, bytes
  *   evidence.c         the claims, vch_bundle_make
  *   trace.c            vch_decision_trace
@@ -183,6 +184,18 @@ typedef struct {
 VCH_MUST_USE vch_rc ev_row_read(ev_row_t *, vch_ledger_t *, const char *id, vch_err_t *);
 void ev_row_free(ev_row_t *);
 VCH_MUST_USE vch_rc ev_claim_row(ev_t *, const ev_row_t *);
+
+/* ---- evidence_erasure.c ---- */
+typedef struct {
+    vch_id_t dataset;
+    uint32_t *subject; /* ascending */
+    size_t subjects;
+} ev_erasure_t;
+/* "DATASET/SUBJECT", or the id of an erase statement or of a whole entry.
+ * Takes the lock itself; free in any case. */
+VCH_MUST_USE vch_rc ev_erasure_find(ev_erasure_t *, vch_ledger_t *, const char *id, vch_err_t *);
+void ev_erasure_free(ev_erasure_t *);
+VCH_MUST_USE vch_rc ev_claim_erasure(ev_t *, const ev_erasure_t *);
 
 /* ---- evidence_write.c ---- */
 VCH_MUST_USE vch_rc ev_write(ev_t *, vch_buf_t *ret);

@@ -239,6 +239,22 @@ static vch_rc about_row_subject(vch_ledger_t *l, const char *id, vch_about_t *re
     return VCH_OK;
 }
 
+/* The rows of all others in its extents are listed beside: it is the dataset's. */
+static vch_rc about_erasure(vch_ledger_t *l, const char *id, vch_about_t *ret, vch_err_t *err)
+{
+    uint64_t index;
+    bool personal = false;
+    if (strchr(id, '/')) {
+        VCH_TRY(ask(l, about_consent, id, ret, err));
+    } else {
+        VCH_TRY(vch_entry_find(l, id, &index, NULL, err));
+        VCH_TRY(vch_about_entry(l, index, &personal, ret, err));
+        if (!personal) return vch_fail(err, VCH_ERR_USAGE, "entry %llu erases nothing", (unsigned long long)index);
+    }
+    ret->has_subject = false;
+    return VCH_OK;
+}
+
 vch_rc vch_about_bundle(vch_ledger_t *l, const char *what, const char *id, vch_about_t *ret, vch_err_t *err)
 {
     static const struct {
@@ -249,7 +265,10 @@ vch_rc vch_about_bundle(vch_ledger_t *l, const char *what, const char *id, vch_a
     for (size_t i = 0; i < sizeof kind / sizeof *kind; i++)
         if (strcmp(what, kind[i].what) == 0) return ask(l, kind[i].about, id, ret, err);
     if (strcmp(what, "row") == 0) return about_row_subject(l, id, ret, err);
-    return vch_fail(err, VCH_ERR_USAGE, "evidence of a \"%.40s\"? There is: decision, access, consent, row, lineage",
+    if (strcmp(what, "erasure") == 0) return about_erasure(l, id, ret, err);
+    return vch_fail(err, VCH_ERR_USAGE,
+                    "evidence of a \"%.40s\"? There is: decision, access, consent, row, lineage, "
+                    "erasure",
                     what);
 }
 

@@ -42,25 +42,11 @@ vch_rc nd_put_hex(vch_buf_t *b, const void *p, size_t n)
     return VCH_OK;
 }
 
-/* Days since 1970 to a date of the Gregorian calendar: whole 400-year eras,
- * years counted from March so that the leap day comes last. */
-static void date_of(uint64_t days, unsigned *year, unsigned *month, unsigned *day)
-{
-    uint64_t z = days + 719468, era = z / 146097, of_era = z % 146097;
-    uint64_t y = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-    uint64_t of_year = of_era - (365 * y + y / 4 - y / 100), m = (5 * of_year + 2) / 153;
-    *day = (unsigned)(of_year - (153 * m + 2) / 5 + 1);
-    *month = (unsigned)(m < 10 ? m + 3 : m - 9);
-    *year = (unsigned)(y + era * 400 + (*month <= 2));
-}
-
 vch_rc nd_put_time(vch_buf_t *b, const char *name, vch_time_t t)
 {
-    unsigned year, month, day, of_day = (unsigned)(t.ms % 86400000);
-    date_of(t.ms / 86400000, &year, &month, &day);
-    return vch_buf_printf(b, "\"%s\":\"%04u-%02u-%02uT%02u:%02u:%02u.%03uZ\",\"%s ms\":%llu", name, year, month, day,
-                          of_day / 3600000, of_day / 60000 % 60, of_day / 1000 % 60, of_day % 1000, name,
-                          (unsigned long long)t.ms);
+    char text[VCH_UTC_LEN];
+    vch_utc(text, t.ms);
+    return vch_buf_printf(b, "\"%s\":\"%s\",\"%s ms\":%llu", name, text, name, (unsigned long long)t.ms);
 }
 
 static const char *const roles[] = {"custodian", "user", "node", "trustee", "storage", "witness", "auditor", "owner"};

@@ -50,22 +50,10 @@ static vch_rc find_set(consent_t *c)
 
 static const vfy_statement_t *find_last(const consent_t *c)
 {
-    for (size_t i = 0; i < c->v->leaves; i++)
-        for (size_t s = 0; s < c->v->leaf[i].statements; s++)
-            if (vch_hash_eq(&c->v->leaf[i].statement[s].hash, &c->cell.last)) return &c->v->leaf[i].statement[s];
-    return NULL;
-}
-
-static bool speaks_of(const consent_t *c, const vfy_statement_t *s)
-{
-    vch_id_t dataset;
-    uint64_t subject, serial;
-    return s->known &&
-           (s->st.kind == VCH_KIND_CONSENT || s->st.kind == VCH_KIND_WITHDRAW || s->st.kind == VCH_KIND_ERASE) &&
-           vch_field_fixed(s->st.fields, VCH_F_CONSENT_DATASET, dataset.b, 32) == VCH_OK &&
-           vch_field_uint(s->st.fields, VCH_F_CONSENT_SUBJECT, &subject) == VCH_OK &&
-           vch_field_uint(s->st.fields, VCH_F_CONSENT_SERIAL, &serial) == VCH_OK && vch_id_eq(&dataset, &c->k->id) &&
-           subject == c->k->number && serial == c->cell.serial;
+    const vfy_statement_t *s;
+    vfy_cursor_t at = {0, 0};
+    while ((s = vfy_each(c->v, &at)) && !vch_hash_eq(&s->hash, &c->cell.last)) continue;
+    return s;
 }
 
 /* A consent just given must be in the set with what it says. */
@@ -84,38 +72,27 @@ static bool is_in_set(const consent_t *c, const vfy_statement_t *s)
     return false;
 }
 
-/* Where the state ties a key to the subject, the owner signed with that one. */
-static vch_rc check_key(consent_t *c, const vfy_statement_t *s)
-{
-    vch_state_key_t at = vch_key_id_u32('S', c->k->id.b, (uint32_t)c->k->number);
-    const vfy_item_t *it = vfy_find_item(c->v, c->k->commit, &at);
-    vch_slice_t bytes;
-    vch_hash_t id;
-    if (!it || !c->by_owner) return VCH_OK;
-    VCH_TRY(vch_field_bytes(s->st.fields, VCH_F_CONSENT_KEY, &bytes));
-    vch_sha256(&id, bytes.p, bytes.n);
-    if (it->present && vch_slice_eq(it->value, vch_slice(id.b, 32))) return VCH_OK;
-    return vfy_stop(c->v, VCH_V_F_SIGNATURE, "the last statement is signed by another key than the subject's");
-}
-
 static vch_rc check_last(consent_t *c)
 {
     static const vch_hash_t none;
-    uint64_t how = VCH_HOW_RECORDED;
+    uint64_t how = VCH_HOW_RECORDED, serial;
     if (vch_hash_eq(&c->cell.last, &none)) {
         if (c->cell.serial == 0 && c->cell.index == 0) return VCH_OK;
         return vfy_stop(c->v, VCH_V_F_REFERENCE, "the cell names no statement that made it");
     }
     const vfy_statement_t *s = find_last(c);
     if (!s) return vfy_stop(c->v, VCH_V_I_MISSING, "the last statement about the subject, %s", SHORT(&c->cell.last));
-    if (!speaks_of(c, s) || s->leaf->index >= c->k->commit)
+    if (!vfy_speaks_of(s, &c->k->id, c->k->number) || s->leaf->index >= c->k->commit ||
+        vch_field_uint(s->st.fields, VCH_F_CONSENT_SERIAL, &serial) != VCH_OK || serial != c->cell.serial)
         return vfy_stop(c->v, VCH_V_F_REFERENCE, "the last statement is about something else");
     if (s->st.kind == VCH_KIND_CONSENT && !is_in_set(c, s))
         return vfy_stop(c->v, VCH_V_F_REFERENCE, "the last statement gave what the set does not hold");
     VCH_TRY(vch_field_uint(s->st.fields, VCH_F_CONSENT_HOW, &how));
     c->by_owner = how == VCH_HOW_OWNER;
     c->has_last = true;
-    VCH_TRY(check_key(c, s));
+    /* Where the state ties a key to the subject, the owner signed with that one. */
+    vch_rc rc = c->by_owner ? vfy_owner_key(c->v, c->k->commit, &c->k->id, c->k->number, s) : VCH_OK;
+    if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND) return rc;
     vfy_link(c->v, "the last statement about subject %llu is a %s at %llu, number %u", AT(c->k->number),
              vch_schema(s->st.kind)->name, AT(s->leaf->index), c->cell.serial);
     return VCH_OK;

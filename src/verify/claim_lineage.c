@@ -100,18 +100,18 @@ static bool has_output(vch_slice_t fields, const vch_hash_t *digest)
 static vch_rc check_end(verify_t *v, const vch_id_t *run, const run_t *r, const model_t *m)
 {
     vch_id_t of;
-    for (size_t i = 0; i < v->leaves; i++)
-        for (size_t k = 0; k < v->leaf[i].statements; k++) {
-            const vfy_leaf_t *l = &v->leaf[i];
-            const vch_statement_t *st = &l->statement[k].st;
-            if (!l->statement[k].known || st->kind != VCH_KIND_RUN_END) continue;
-            if (vch_field_fixed(st->fields, VCH_F_RUNEND_RUN, of.b, 32) != VCH_OK || !vch_id_eq(&of, run)) continue;
-            if (l->index < r->leaf->index || l->index > m->leaf->index || !has_output(st->fields, &m->digest))
-                return vfy_stop(v, VCH_V_F_REFERENCE, "run %s did not put out this model", SHORT(run));
-            VCH_TRY(vfy_same_party(v, r->leaf, l, "a run and its end"));
-            vfy_link(v, "run %s completed and put out %s", SHORT(run), SHORT(&m->digest));
-            return VCH_OK;
-        }
+    const vfy_statement_t *s;
+    for (vfy_cursor_t at = {0, 0}; (s = vfy_each(v, &at));) {
+        vch_slice_t fields = s->st.fields;
+        if (s->st.kind != VCH_KIND_RUN_END) continue;
+        if (vch_field_fixed(fields, VCH_F_RUNEND_RUN, of.b, 32) != VCH_OK || !vch_id_eq(&of, run)) continue;
+        uint64_t index = s->leaf->index;
+        if (index < r->leaf->index || index > m->leaf->index || !has_output(fields, &m->digest))
+            return vfy_stop(v, VCH_V_F_REFERENCE, "run %s did not put out this model", SHORT(run));
+        VCH_TRY(vfy_same_party(v, r->leaf, s->leaf, "a run and its end"));
+        vfy_link(v, "run %s completed and put out %s", SHORT(run), SHORT(&m->digest));
+        return VCH_OK;
+    }
     return vfy_stop(v, VCH_V_I_MISSING, "the end of run %s", SHORT(run));
 }
 

@@ -101,12 +101,13 @@ const vfy_key_t *vfy_find_key(const verify_t *v, const vch_keyid_t *id)
 
 /* ---- statements ------------------------------------------------------------------ */
 
-static const vfy_statement_t *find_statement(const verify_t *v, const vch_id_t *id)
+const vfy_statement_t *vfy_each(const verify_t *v, vfy_cursor_t *at)
 {
-    for (size_t i = 0; i < v->leaves; i++)
-        for (size_t k = 0; k < v->leaf[i].statements; k++)
-            if (v->leaf[i].statement[k].known && vch_id_eq(&v->leaf[i].statement[k].object, id))
-                return &v->leaf[i].statement[k];
+    for (; at->leaf < v->leaves; *at = (vfy_cursor_t){at->leaf + 1, 0})
+        while (at->statement < v->leaf[at->leaf].statements) {
+            const vfy_statement_t *s = &v->leaf[at->leaf].statement[at->statement++];
+            if (s->known) return s;
+        }
     return NULL;
 }
 
@@ -114,7 +115,9 @@ vch_rc vfy_find_object(verify_t *v, const vch_id_t *id, vch_kind_t kind, const v
                        const vfy_statement_t **ret)
 {
     const char *name = vch_schema(kind)->name;
-    const vfy_statement_t *st = find_statement(v, id);
+    const vfy_statement_t *st;
+    vfy_cursor_t at = {0, 0};
+    while ((st = vfy_each(v, &at)) && !vch_id_eq(&st->object, id)) continue;
     if (!st) return vfy_stop(v, VCH_V_I_MISSING, "%s %s", name, SHORT(id));
     if (st->st.kind != kind)
         return vfy_stop(v, VCH_V_F_REFERENCE, "%s is a %s, not a %s", SHORT(id), vch_schema(st->st.kind)->name, name);
@@ -172,7 +175,7 @@ vch_rc vfy_time(verify_t *v, const vfy_leaf_t *leaf, uint64_t *ret_ms)
 
 /* ---- parties and versions ----------------------------------------------------------- */
 
-static bool party_of(const verify_t *v, const vch_keyid_t *kid, vch_id_t *ret)
+bool vfy_party_of(const verify_t *v, const vch_keyid_t *kid, vch_id_t *ret)
 {
     vch_state_key_t key = vch_key_id('k', kid->b);
     vch_key_value_t value;
@@ -186,7 +189,7 @@ vch_rc vfy_same_party(verify_t *v, const vfy_leaf_t *a, const vfy_leaf_t *b, con
 {
     vch_id_t party_a, party_b;
     if (vch_keyid_eq(&a->entry.cose.kid, &b->entry.cose.kid)) return VCH_OK;
-    if (!party_of(v, &a->entry.cose.kid, &party_a) || !party_of(v, &b->entry.cose.kid, &party_b))
+    if (!vfy_party_of(v, &a->entry.cose.kid, &party_a) || !vfy_party_of(v, &b->entry.cose.kid, &party_b))
         return vfy_stop(v, VCH_V_I_MISSING, "whose keys signed %s: two keys, and not both in the state shown", what);
     if (vch_id_eq(&party_a, &party_b)) return VCH_OK;
     return vfy_stop(v, VCH_V_F_REFERENCE, "%s were signed by two parties, %s and %s", what, SHORT(&party_a),
@@ -209,4 +212,39 @@ vch_rc vfy_find_extents(verify_t *v, uint64_t commit, const vch_id_t *version, v
     }
     *ret = e;
     return VCH_OK;
+}
+
+const vfy_blob_t *vfy_find_subjects(const verify_t *v, const vch_extent_value_t *e)
+{
+    vch_hash_t hash;
+    for (size_t i = 0; i < v->subject_lists; i++) {
+        const vfy_blob_t *s = &v->subjects[i];
+        if (!vch_hash_eq(&s->id, &e->id) || s->bytes.n != 4 * (size_t)e->count) continue;
+        vch_sha256(&hash, s->bytes.p, s->bytes.n);
+        if (vch_hash_eq(&hash, &e->subjects_hash)) return s;
+    }
+    return NULL;
+}
+
+vch_rc vfy_owner_key(verify_t *v, uint64_t commit, const vch_id_t *dataset, uint64_t subject, const vfy_statement_t *s)
+{
+    vch_state_key_t at = vch_key_id_u32('S', dataset->b, (uint32_t)subject);
+    const vfy_item_t *it = vfy_find_item(v, commit, &at);
+    vch_slice_t bytes;
+    vch_hash_t id;
+    if (!it) return VCH_ERR_NOT_FOUND;
+    VCH_TRY(vch_field_bytes(s->st.fields, VCH_F_CONSENT_KEY, &bytes));
+    vch_sha256(&id, bytes.p, bytes.n);
+    if (it->present && vch_slice_eq(it->value, vch_slice(id.b, 32))) return VCH_OK;
+    return vfy_stop(v, VCH_V_F_SIGNATURE, "the statement at %llu is signed by another key than the subject's",
+                    AT(s->leaf->index));
+}
+
+bool vfy_speaks_of(const vfy_statement_t *s, const vch_id_t *dataset, uint64_t subject)
+{
+    vch_id_t d;
+    uint64_t n;
+    return (s->st.kind == VCH_KIND_CONSENT || s->st.kind == VCH_KIND_WITHDRAW || s->st.kind == VCH_KIND_ERASE) &&
+           vch_field_fixed(s->st.fields, VCH_F_CONSENT_DATASET, d.b, 32) == VCH_OK &&
+           vch_field_uint(s->st.fields, VCH_F_CONSENT_SUBJECT, &n) == VCH_OK && vch_id_eq(&d, dataset) && n == subject;
 }

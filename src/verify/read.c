@@ -127,18 +127,41 @@ static vch_rc read_row(verify_t *v, vch_cbor_t *c, uint64_t pairs)
     return read_disclosed(v, c, k);
 }
 
+/* Numbers below 2^32, strictly ascending. */
+static vch_rc read_numbers(verify_t *v, vch_cbor_t *c, uint64_t key, uint64_t **ret, size_t *ret_n)
+{
+    VCH_TRY(list_at(v, c, key, VFY_ERASED_MAX, sizeof **ret, ret, ret_n));
+    for (size_t i = 0; i < *ret_n; i++) {
+        VCH_TRY(vch_cbor_get_uint(c, &(*ret)[i]));
+        if ((*ret)[i] > UINT32_MAX || (i > 0 && (*ret)[i] <= (*ret)[i - 1])) return VCH_ERR_FORMAT;
+    }
+    return VCH_OK;
+}
+
+static vch_rc read_erasure(verify_t *v, vch_cbor_t *c, uint64_t pairs)
+{
+    vfy_claim_t *k = &v->claim;
+    VCH_TRY(read_id(v, c, pairs));
+    VCH_TRY(read_numbers(v, c, 2, &k->subject, &k->subjects));
+    VCH_TRY(read_numbers(v, c, 3, &k->extent, &k->extents));
+    VCH_TRY(uint_at(c, 4, &k->state));
+    VCH_TRY(uint_at(c, 5, &k->grade));
+    VCH_TRY(uint_at(c, 6, &k->commit));
+    return k->subjects > 0 && k->state <= 2 && k->grade <= VCH_GRADE_B ? VCH_OK : VCH_ERR_FORMAT;
+}
+
 static vch_rc read_claim(verify_t *v, vch_cbor_t *c)
 {
     static const struct {
         uint8_t min, max; /* pairs */
         vch_rc (*read)(verify_t *, vch_cbor_t *, uint64_t pairs);
-    } form[] = {{0, 0, NULL},         {5, 5, read_decision}, {2, 2, read_id},
-                {5, 7, read_consent}, {7, 8, read_row},      {2, 2, read_id}};
+    } form[] = {{0, 0, NULL},     {5, 5, read_decision}, {2, 2, read_id},     {5, 7, read_consent},
+                {7, 8, read_row}, {2, 2, read_id},       {7, 7, read_erasure}};
     uint64_t pairs, type;
     VCH_TRY(key_is(c, 2));
     VCH_TRY(map_of(c, 2, 8, &pairs));
     VCH_TRY(uint_at(c, 0, &type));
-    if (type < VFY_DECISION || type > VFY_LINEAGE) return VCH_ERR_VERSION;
+    if (type < VFY_DECISION || type > VFY_ERASURE) return VCH_ERR_VERSION;
     if (pairs < form[type].min || pairs > form[type].max) return VCH_ERR_FORMAT;
     v->claim.type = (vfy_type_t)type;
     return form[type].read(v, c, pairs);

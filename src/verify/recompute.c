@@ -207,19 +207,13 @@ static vch_rc subjects_of(again_t *r, const vch_extent_value_t *e, const uint32_
 {
     *ret = NULL;
     if (e->contiguous) return VCH_OK;
-    for (size_t i = 0; i < r->v->subject_lists; i++) {
-        const vfy_blob_t *s = &r->v->subjects[i];
-        vch_hash_t hash;
-        if (!vch_hash_eq(&s->id, &e->id) || s->bytes.n != 4 * (size_t)e->count) continue;
-        vch_sha256(&hash, s->bytes.p, s->bytes.n);
-        if (!vch_hash_eq(&hash, &e->subjects_hash)) continue;
-        uint32_t *list = vch_arena_array(r->v->arena, e->count, sizeof *list);
-        if (!list) return vfy_no_memory(r->v);
-        for (size_t k = 0; k < e->count; k++) list[k] = vch_get_u32(s->bytes.p + 4 * k);
-        *ret = list;
-        return VCH_OK;
-    }
-    return VCH_ERR_NOT_FOUND;
+    const vfy_blob_t *s = vfy_find_subjects(r->v, e);
+    if (!s) return VCH_ERR_NOT_FOUND;
+    uint32_t *list = vch_arena_array(r->v->arena, e->count, sizeof *list);
+    if (!list) return vfy_no_memory(r->v);
+    for (size_t i = 0; i < e->count; i++) list[i] = vch_get_u32(s->bytes.p + 4 * i);
+    *ret = list;
+    return VCH_OK;
 }
 
 static void count_denials(again_t *r, const vch_extent_value_t *e, const uint32_t *subjects, size_t at)

@@ -109,7 +109,8 @@ static const struct {
               {"the outcome of access request", vfy_claim_access},
               {"a consent in dataset", vfy_claim_consent},
               {"the use of a row in run", vfy_claim_row},
-              {"the lineage of model", vfy_claim_lineage}};
+              {"the lineage of model", vfy_claim_lineage},
+              {"an erasure in dataset", vfy_claim_erasure}};
 
 /* The newest time that the evidence itself proves. */
 static void check_fresh(verify_t *v)

@@ -30,6 +30,7 @@
 #define VFY_SETS_MAX 256
 #define VFY_COLUMNS_MAX 8192
 #define VFY_SUBJECTS_MAX 1024
+#define VFY_ERASED_MAX 1024 /* subjects, and extents, of an erasure */
 #define VFY_BRACKET_MS 300000u
 #define VFY_ANY UINT64_MAX /* any state-commit of the bag */
 
@@ -88,7 +89,7 @@ typedef struct {
     uint8_t value[64]; /* what the state holds of it: hash of the indices, root of the cells */
 } vfy_column_t;
 
-typedef enum { VFY_DECISION = 1, VFY_ACCESS, VFY_CONSENT, VFY_ROW, VFY_LINEAGE } vfy_type_t;
+typedef enum { VFY_DECISION = 1, VFY_ACCESS, VFY_CONSENT, VFY_ROW, VFY_LINEAGE, VFY_ERASURE } vfy_type_t;
 
 typedef struct {
     uint64_t number;
@@ -96,13 +97,14 @@ typedef struct {
     vch_slice_t bytes;
 } vfy_group_t;
 
-/* One struct for all five; which members count depends on `type`. */
+/* One struct for all six; which members count depends on `type`. */
 typedef struct {
     vfy_type_t type;
     vch_id_t id;       /* batch, request, dataset, run or model */
     uint64_t number;   /* first decision, subject or extent */
-    uint64_t state;    /* of a consent; the row of a row claim */
-    uint64_t commit;   /* index of the state-commit of a consent */
+    uint64_t state;    /* of a consent or erasure; the row of a row claim */
+    uint64_t commit;   /* index of the state-commit of a consent or erasure */
+    uint64_t grade;    /* of an erasure */
     vch_slice_t *leaf; /* decisions */
     size_t leaves;
     vch_slice_t path; /* of a decision, a cell or a bitmap leaf */
@@ -111,6 +113,8 @@ typedef struct {
     vch_slice_t commitments, row_path;
     vfy_group_t *group; /* disclosed ones */
     size_t groups;
+    uint64_t *subject, *extent; /* of an erasure, ascending */
+    size_t subjects, extents;
 } vfy_claim_t;
 
 typedef struct {
@@ -175,6 +179,20 @@ const vfy_leaf_t *vfy_find_commit(const verify_t *v, uint64_t index);
 const vfy_item_t *vfy_find_item(const verify_t *v, uint64_t commit, const vch_state_key_t *key);
 const vfy_blob_t *vfy_find_set(const verify_t *v, const vch_hash_t *root);
 const vfy_key_t *vfy_find_key(const verify_t *v, const vch_keyid_t *id);
+/* Each statement of the bag that this format knows, in order; NULL at the end. */
+typedef struct {
+    size_t leaf, statement;
+} vfy_cursor_t;
+const vfy_statement_t *vfy_each(const verify_t *v, vfy_cursor_t *at);
+/* A consent, withdrawal or erasure of this subject. */
+bool vfy_speaks_of(const vfy_statement_t *s, const vch_id_t *dataset, uint64_t subject);
+/* That the key in such a statement is the one that the state under `commit` ties
+ * to the subject; ERR_NOT_FOUND without a verdict when the bag doesn't show it. */
+vch_rc vfy_owner_key(verify_t *v, uint64_t commit, const vch_id_t *dataset, uint64_t subject, const vfy_statement_t *s);
+/* The subjects of an extent that isn't contiguous: big-endian u32. */
+const vfy_blob_t *vfy_find_subjects(const verify_t *v, const vch_extent_value_t *e);
+/* Whose key it is, in the state of any block shown. */
+bool vfy_party_of(const verify_t *v, const vch_keyid_t *kid, vch_id_t *ret);
 /* A statement by object id; stops with I-MISSING, or F-REFERENCE when it is of
  * another kind or stands behind `before`, the leaf that names it (may be NULL). */
 vch_rc vfy_find_object(verify_t *v, const vch_id_t *id, vch_kind_t kind, const vfy_leaf_t *before,
@@ -200,5 +218,6 @@ vch_rc vfy_claim_consent(verify_t *v);
 vch_rc vfy_claim_row(verify_t *v);
 vch_rc vfy_claim_lineage(verify_t *v);
 vch_rc vfy_claim_decision(verify_t *v);
+vch_rc vfy_claim_erasure(verify_t *v);
 
 #endif

@@ -117,6 +117,9 @@ static const row_t rows[] = {
      "u u f f y f f f y y y y f f f y y u u y y u"},
     {"/v1/bundle", "{\"what\":\"row\",\"id\":\"$RUN/0/1\"}", "application/json",
      "u u f f y f f f y y y f f f f y y u u y f u"},
+    /* Nothing is erased here; the lists of subjects beside a certificate are for who may know all of a dataset. */
+    {"/v1/bundle", "{\"what\":\"erasure\",\"id\":\"cohort-a/0\"}", "application/json",
+     "u u f f n f n f n n n f f f f n n u u n f u"},
     {"/v1/affected", NULL, NULL, "u u f f y y y f y y y f f f f y y u u y f u"},
     /* There is none that others reach; and a grant's rows are its own party's. */
     {"/v1/vault", NULL, NULL, "u u f n n n n n n n n f f f n n n u u n f u"},

@@ -511,6 +511,20 @@ def the_vault():
     done = ask("erasure", "status", "d9")
     assert len(done) == 1 and done[0]["subject"] == 3 and done[0]["state"] == "complete", done
     assert [e["destroyed by"] for e in done[0]["extents"]] == [3]
+    certificate = path("v3.erasure")
+    ask("bundle", "make", "erasure", said["entry"], "-o", certificate)
+    shown = ask("bundle", "show", certificate)["claims"][0]
+    assert (shown["subjects"], shown["extents"], shown["state"], shown["grade"]) == ([3], [0], "complete", "B"), shown
+    judged = ask("verify", certificate, "--trust", os.path.join(LEDGER, "trust.policy"))
+    assert judged["status"] == "OK" and "on the custodian's word: complete, grade B" in judged["claim"], judged
+    assert sum("signed that it destroyed" in link["link"] for link in judged["list"]) == 3, judged
+    with open(certificate, "rb") as file:
+        data = bytearray(file.read())
+    data[len(data) // 2] ^= 1
+    with open(certificate, "wb") as file:
+        file.write(data)
+    assert ask("verify", certificate, "--trust", os.path.join(LEDGER, "trust.policy"), code=3)["status"] == "FAIL"
+    error_of(6, "ERR_NOT_FOUND", "bundle", "make", "erasure", "d9/4", "-o", certificate)
     assert ask("access", "fetch", grant, "--as", "vault-team", "-o", path("less.csv"))["rows"] == 6
     for root, _, files in os.walk(LEDGER):
         for name in files:

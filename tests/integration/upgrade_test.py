@@ -45,6 +45,23 @@ def its_evidence_still_verifies():
         assert vouch("verify", bundle, "--trust", trust).returncode == 0, name
 
 
+def every_kind_of_evidence_keeps_its_verdict():
+    """Bundles of each claim, as they were when their format was new: a trust policy, a zero byte, the bundle."""
+    folder = os.path.join(ROOT, "fuzz", "corpus", "bundle")
+    names = sorted(os.listdir(folder))
+    assert names == [f"claim-{n}" for n in range(1, 7)], names
+    for name in names:
+        with open(os.path.join(folder, name), "rb") as file:
+            policy, bundle = file.read().split(b"\0", 1)
+        trust, shown, changed = (os.path.join(SCRATCH, f"{name}.{what}") for what in ("policy", "shown", "changed"))
+        # The first byte of the network: every leaf is of another one then.
+        for path, content in ((trust, policy), (shown, bundle), (changed, bundle[:6] + bytes([bundle[6] ^ 1]) + bundle[7:])):
+            with open(path, "wb") as file:
+                file.write(content)
+        assert ask("verify", shown, "--trust", trust)["code"] == "OK", name
+        assert ask("verify", changed, "--trust", trust, code=3)["code"] == "F-NETWORK", name
+
+
 def it_goes_on():
     size = entries(OLD)
     expect(0, "id", "new", "team-2", ledger=OLD)
@@ -69,5 +86,5 @@ def an_unknown_format_is_refused_by_its_number():
 
 
 if __name__ == "__main__":
-    sys.exit(run([it_opens_and_checks_out, it_answers_as_it_did, its_evidence_still_verifies, it_goes_on,
-                  an_unknown_format_is_refused_by_its_number]))
+    sys.exit(run([it_opens_and_checks_out, it_answers_as_it_did, its_evidence_still_verifies,
+                  every_kind_of_evidence_keeps_its_verdict, it_goes_on, an_unknown_format_is_refused_by_its_number]))

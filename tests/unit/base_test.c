@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/base.h"
 
@@ -412,6 +413,26 @@ static void utf8_table(void **state)
         if (vch_utf8_valid(vch_slice(rows[i].s, rows[i].n)) != rows[i].valid) fail_msg("%s", rows[i].what);
 }
 
+/* Against the C library, day by day over 500 years and at the ends. */
+static void dates_are_the_calendars(void **state)
+{
+    (void)state;
+    char text[VCH_UTC_LEN], want[VCH_UTC_LEN], day[VCH_UTC_LEN];
+    for (uint64_t d = 0; d < 500 * 366; d++) {
+        time_t s = (time_t)(d * 86400 + d % 86400);
+        struct tm tm;
+        assert_non_null(gmtime_r(&s, &tm));
+        assert_true(strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm) > 0);
+        snprintf(want, sizeof want, "%.20s.%03uZ", day, (unsigned)(d % 1000));
+        vch_utc(text, (uint64_t)s * 1000 + d % 1000);
+        assert_string_equal(text, want);
+    }
+    vch_utc(text, 0);
+    assert_string_equal(text, "1970-01-01T00:00:00.000Z");
+    vch_utc(text, UINT64_MAX);
+    assert_string_equal(text, "584556019-04-03T14:25:51.615Z");
+}
+
 static void hex_both_ways(void **state)
 {
     (void)state;
@@ -466,6 +487,7 @@ int main(void)
         TEST(utf8_four_byte_edges),
         TEST(utf8_table),
         TEST(hex_both_ways),
+        TEST(dates_are_the_calendars),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The offline verifier against a small ledger made here from its parts: a log
- * of twelve leaves, one state, two checkpoints.  What a world does wrong, or a
+ * of twenty leaves, one state, two checkpoints.  What a world does wrong, or a
  * bundle leaves out, is a switch; so each verdict has its twin. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +13,7 @@
 
 #include "codec/cbor.h"
 #include "entry/entry.h"
+#include "entry/holding.h"
 #include "entry/note.h"
 #include "entry/value.h"
 #include "merkle/smt.h"
@@ -27,7 +28,7 @@
 #define SUBJECTS 10
 #define ARENA (24u << 20)
 
-enum { LOG, WITNESS, WITNESS2, USER, USER2, CUSTODIAN, OWNER, STRANGER, SIGNERS };
+enum { LOG, WITNESS, WITNESS2, USER, USER2, CUSTODIAN, OWNER, STRANGER, TRUSTEE, SIGNERS = TRUSTEE + 3 };
 /* What a world can do wrong. */
 typedef enum {
     HONEST,
@@ -53,11 +54,31 @@ typedef enum {
     LIE_REVOKED, /* the request's key was revoked */
     LIE_IMPORT,  /* not a lie: the model is an import */
     LIE_DENIED,  /* not a lie: purpose that nobody consented to */
-    LIE_LATE     /* cosigned an hour later */
+    LIE_LATE,    /* cosigned an hour later */
+    /* Of the erasures: "last" is the third trustee's word on subject 3. */
+    LIE_SILENT,        /* not a lie: there is no last word */
+    LIE_QUIET,         /* not a lie: nor the second */
+    LIE_GRADE,         /* not a lie: the last is of grade B */
+    LIE_WORD_GRADE,    /* the last says B, the state A */
+    LIE_WORD_STRANGER, /* the last is signed by no trustee */
+    LIE_WORD_ERASE,    /* the last is of another erasure */
+    LIE_WORD_NETWORK,  /* the last is of another network */
+    LIE_WORD_EXTENT,   /* the last is of the second extent alone */
+    LIE_UNSAID,        /* the state doesn't hold the last */
+    LIE_UNHEARD,       /* the state holds a last that nobody signed */
+    LIE_ERASE_SIGNED,  /* the erasure is signed with another key than it names */
+    LIE_ERASE_KEY,     /* it is signed with a key that isn't the subject's */
+    LIE_ERASE_BY,      /* recorded by somebody who isn't the custodian */
+    LIE_ERASE_OTHER,   /* the state names another subject's erasure */
+    LIE_CLEAR,         /* not a lie: the second extent isn't in the vault */
+    LIE_HOLDING,       /* who holds the second extent is malformed */
+    LIE_REACH,         /* the second extent came after the erasure */
+    LIE_NO_ROWS        /* not a lie: subject 8, not 9, was erased, and never had a row */
 } lie_t;
 
-#define LEAVES 12
-#define ITEMS_MAX 32
+#define LEAVES 20
+#define OLD_LEAVES 12 /* before the erasures */
+#define ITEMS_MAX 48
 typedef struct {
     vch_buf_t bytes;
     vch_buf_t st;
@@ -82,10 +103,10 @@ typedef struct {
     size_t leaves;
     value_t value[ITEMS_MAX];
     size_t values;
-    page_t page[256];
+    page_t page[512];
     size_t pages;
     vch_hash_t state_root;
-    vch_id_t dataset, version, party;
+    vch_id_t dataset, version, party, custodian, erase[2];
     vch_hash_t terms, extent[2], rows_root;
     vch_hash_t commitment[8][2]; /* of extent 0 */
     vch_cell_t cell[VCH_CHUNK];
@@ -97,6 +118,9 @@ typedef struct {
     vch_buf_t decision[3];
     vch_buf_t note[2];
 } world_t;
+
+enum { AT_REQUEST = 3, AT_RUN = 6, AT_MODEL = 8, AT_BATCH = 10, AT_STATE = 2 };
+enum { AT_ERASE = 12, AT_ERASE2, AT_WORDS, AT_LAST_WORD = 16, AT_WORDS2, AT_END = LEAVES - 1 };
 
 static void must(bool ok) { assert_true(ok); }
 
@@ -179,7 +203,8 @@ static void close_entry(world_t *w, vch_kind_t kind, int who)
     vch_entry_t e;
     vch_err_t err;
     vch_entry_head_t head = {w->network, kind, w->leaves + 1, 0};
-    if (w->lie == LIE_NETWORK && kind == VCH_KIND_ACCESS) head.network = hash_of("elsewhere");
+    bool last = w->lie == LIE_WORD_NETWORK && w->leaves == AT_LAST_WORD;
+    if (last || (w->lie == LIE_NETWORK && kind == VCH_KIND_ACCESS)) head.network = hash_of("elsewhere");
     vch_buf_init(&l->bytes, VCH_ENTRY_BYTES_MAX);
     DO(vch_entry_sign(&l->bytes, &head, &st, 1, w->signer[who], &err));
     DO(vch_entry_read(&e, vch_buf_slice(&l->bytes), &err));
@@ -200,7 +225,7 @@ static void add_commit(world_t *w, uint64_t height, uint64_t first, uint64_t tim
     vch_state_commit_t c = {w->network, height, {time}, first, w->leaves - first, w->state_root, {{0}}};
     if (w->lie == LIE_BLOCK && height == 3) c.count--;
     for (size_t i = 0; i < w->leaves; i++) {
-        if (i == 2 || i == 5) vch_tree_leaf(&c.previous, vch_buf_slice(&w->leaf[i].bytes));
+        if (i == 2 || i == 5 || i == 11) vch_tree_leaf(&c.previous, vch_buf_slice(&w->leaf[i].bytes));
     }
     vch_buf_init(&w->leaf[w->leaves].bytes, 4096);
     DO(vch_state_commit_put(&w->leaf[w->leaves].bytes, &c));
@@ -249,7 +274,7 @@ static vch_rc save_page(void *ctx, const vch_smt_page_id_t *id, vch_slice_t page
     world_t *w = ctx;
     page_t *p = page_of(w, id);
     if (!p) {
-        assert_true(w->pages < 256);
+        assert_true(w->pages < 512);
         p = &w->page[w->pages++];
         p->id = *id;
         vch_buf_init(&p->bytes, 8192);
@@ -382,7 +407,7 @@ static void put_version(world_t *w)
     vch_version_value_t v = {.dataset = w->dataset, .number = 1, .extents = 2, .live_root = w->live_root, .live = 11};
     DO(vch_version_put(new_value(w, vch_key_id('v', w->version.b)), &v));
     vch_dataset_value_t d = {
-        .custodian = w->party, .groups = 2, .versions = 1, .extents = 2, .subjects = SUBJECTS, .palette = 2};
+        .custodian = w->custodian, .groups = 2, .versions = 1, .extents = 2, .subjects = SUBJECTS, .palette = 2};
     DO(vch_dataset_put(new_value(w, vch_key_id('d', w->dataset.b)), &d));
 }
 
@@ -581,6 +606,128 @@ static void make_keys(world_t *w)
     }
 }
 
+/* ---- the erasures ---------------------------------------------------------------------------
+ *
+ *   12  erase subject 3, signed by the owner         14, 15, 16  the three trustees' words on it
+ *   13  erase subject 9, on the custodian's word     17, 18      two trustees' words on it
+ *
+ * Subject 3 has rows in both extents, subject 9 in the second. */
+
+static void erase_by_owner(world_t *w)
+{
+    vch_buf_t plain = f_map(5), signed_fields;
+    const vch_signer_t *named = w->signer[w->lie == LIE_ERASE_KEY ? STRANGER : OWNER];
+    vch_slice_t key = vch_pubkey_bytes(vch_signer_public(named));
+    vch_err_t err;
+    f_b(&plain, 0, w->dataset.b, 32);
+    f_u(&plain, 1, 3);
+    f_u(&plain, 16, VCH_HOW_OWNER);
+    f_b(&plain, 18, key.p, key.n);
+    f_u(&plain, 20, 2);
+    vch_buf_init(&signed_fields, 4096);
+    DO(vch_owner_sign(&signed_fields, &w->network, VCH_KIND_ERASE, vch_buf_slice(&plain),
+                      w->lie == LIE_ERASE_SIGNED ? w->signer[STRANGER] : named, &err));
+    vch_buf_free(&plain);
+    w->erase[0] = add_entry(w, VCH_KIND_ERASE, signed_fields, CUSTODIAN);
+}
+
+static void erase_on_word(world_t *w)
+{
+    vch_buf_t b = f_map(4);
+    f_b(&b, 0, w->dataset.b, 32);
+    f_u(&b, 1, w->lie == LIE_NO_ROWS ? 8 : 9);
+    f_u(&b, 16, VCH_HOW_RECORDED);
+    f_u(&b, 20, 1);
+    w->erase[1] = add_entry(w, VCH_KIND_ERASE, b, w->lie == LIE_ERASE_BY ? USER : CUSTODIAN);
+}
+
+/* Trustees count from 0. */
+static void add_word(world_t *w, const vch_id_t *erase, int trustee, uint64_t grade, bool both, int who)
+{
+    vch_buf_t b = f_map(3);
+    f_b(&b, 0, erase->b, 32);
+    f_list(&b, 1, both ? 2 : 1);
+    if (both) DO(vch_cbor_bytes(&b, w->extent[0].b, 32));
+    DO(vch_cbor_bytes(&b, w->extent[1].b, 32));
+    f_u(&b, 2, grade);
+    add_entry(w, VCH_KIND_KEY_DESTROYED, b, who < 0 ? TRUSTEE + trustee : who);
+}
+
+static void put_word(world_t *w, const vch_id_t *erase, unsigned extent, int trustee, uint8_t grade)
+{
+    vch_keyid_t id = keyid(w, TRUSTEE + trustee);
+    vch_state_key_t key = vch_destroyed_key(erase, &w->extent[extent], &id);
+    DO(vch_buf_u8(new_value(w, key), grade));
+}
+
+static void put_erasure(world_t *w, uint32_t subject, const vch_id_t *erase)
+{
+    vch_erasure_value_t v = {.erase = *erase, .extents = w->lie == LIE_REACH ? 1 : 2};
+    DO(vch_erasure_put(new_value(w, vch_key_id_u32('z', w->dataset.b, subject)), &v));
+}
+
+static void put_holding(world_t *w, uint32_t number)
+{
+    static const uint8_t signature[9][VCH_SIG_LEN];
+    vch_holding_t h = {.n = 3, .t = 2, .sets = 3, .k = 2, .nodes = 3};
+    for (int i = 0; i < 3; i++) {
+        h.trustee[i] = keyid(w, TRUSTEE + i);
+        memset(h.storage[i].b, 0x50 + i, 32);
+    }
+    if (w->lie == LIE_CLEAR && number == 1) return;
+    vch_buf_t *b = new_value(w, vch_key_id_u32('w', w->dataset.b, number));
+    DO(vch_holding_put(b, &h, signature));
+    if (w->lie == LIE_HOLDING && number == 1) b->n -= 34; /* without its last field */
+}
+
+static bool says_nothing(const world_t *w, int trustee)
+{
+    return (w->lie == LIE_SILENT && trustee == 2) || (w->lie == LIE_QUIET && trustee > 0);
+}
+
+static void add_words(world_t *w)
+{
+    vch_hash_t h = hash_of("another erasure");
+    vch_id_t another;
+    memcpy(another.b, h.b, 32);
+    for (int t = 0; t < 3; t++) {
+        bool last = t == 2, silent = says_nothing(w, t) || (last && w->lie == LIE_UNHEARD);
+        bool b = last && (w->lie == LIE_GRADE || w->lie == LIE_WORD_GRADE);
+        const vch_id_t *erase = silent || (last && w->lie == LIE_WORD_ERASE) ? &another : &w->erase[0];
+        add_word(w, erase, t, b ? VCH_GRADE_B : VCH_GRADE_A, !(last && w->lie == LIE_WORD_EXTENT),
+                 last && w->lie == LIE_WORD_STRANGER ? STRANGER : -1);
+    }
+    for (int t = 0; t < 2; t++) add_word(w, &w->erase[1], t, t ? VCH_GRADE_B : VCH_GRADE_A, false, -1);
+}
+
+static void put_words_said(world_t *w)
+{
+    for (unsigned e = 0; e < 2; e++)
+        for (int t = 0; t < 3; t++) {
+            bool b = t == 2 && w->lie == LIE_GRADE;
+            if (says_nothing(w, t) || (t == 2 && w->lie == LIE_UNSAID)) continue;
+            put_word(w, &w->erase[0], e, t, b ? VCH_GRADE_B : VCH_GRADE_A);
+        }
+    for (int t = 0; t < 2; t++) put_word(w, &w->erase[1], 1, t, t ? VCH_GRADE_B : VCH_GRADE_A);
+}
+
+/* Before the state, which holds their ids. */
+static void make_erasures(world_t *w)
+{
+    vch_keyid_t owner = keyid(w, OWNER);
+    w->leaves = AT_ERASE;
+    erase_by_owner(w);
+    erase_on_word(w);
+    add_words(w);
+    w->leaves = 0;
+    put_erasure(w, 3, w->lie == LIE_ERASE_OTHER ? &w->erase[1] : &w->erase[0]);
+    put_erasure(w, w->lie == LIE_NO_ROWS ? 8 : 9, &w->erase[1]);
+    DO(vch_buf_put(new_value(w, vch_key_id_u32('S', w->dataset.b, 3)), owner.b, 32));
+    put_holding(w, 0);
+    put_holding(w, 1);
+    put_words_said(w);
+}
+
 static void make_state(world_t *w)
 {
     vch_hash_t party = hash_of("user party"), other = hash_of("custodian party"), d = hash_of("dataset"),
@@ -594,12 +741,12 @@ static void make_state(world_t *w)
     put_genesis(w);
     put_key(w, USER, &w->party);
     put_key(w, USER2, &w->party);
-    vch_id_t custodian;
-    memcpy(custodian.b, other.b, 32);
-    put_key(w, CUSTODIAN, &custodian);
+    memcpy(w->custodian.b, other.b, 32);
+    put_key(w, CUSTODIAN, &w->custodian);
     put_extents(w);
     put_version(w);
     put_column(w);
+    make_erasures(w);
     hash_state(w);
 }
 
@@ -618,8 +765,10 @@ static void grow(world_t *w)
     vch_id_t model = add_model(w, &run), deployment = add_deployment(w, &model);
     add_batch(w, &deployment);
     add_commit(w, 3, 6, run_ms);
+    w->leaves = AT_END; /* the erasures are there already */
+    add_commit(w, 4, OLD_LEAVES, run_ms);
     sign_checkpoint(w, 0, 6, T0 + 1000 + late_ms);
-    sign_checkpoint(w, 1, 12, run_ms + late_ms);
+    sign_checkpoint(w, 1, LEAVES, run_ms + late_ms);
 }
 
 static world_t *make_world(lie_t lie)
@@ -651,14 +800,14 @@ static void free_world(world_t *w)
 
 /* ---- bundles --------------------------------------------------------------------------------- */
 
-enum { C_DECISION = 1, C_ACCESS, C_CONSENT, C_ROW, C_LINEAGE };
-enum { AT_REQUEST = 3, AT_RUN = 6, AT_MODEL = 8, AT_BATCH = 10, AT_STATE = 2 };
-
+enum { C_DECISION = 1, C_ACCESS, C_CONSENT, C_ROW, C_LINEAGE, C_ERASURE };
 /* What to claim and what to leave out. */
 typedef struct {
     int type;
     uint64_t subject, state, row; /* of a consent and a row claim */
     bool in_set, whole, attested, chunk_left_out;
+    uint64_t erased[2], reach[3], grade; /* of an erasure: subjects, extents */
+    size_t erased_n, reach_n;
     int skip;         /* this piece is left out; -1: none */
     int pieces;       /* counts them */
     const char *what; /* the piece left out */
@@ -691,13 +840,14 @@ static void put_list(vch_buf_t *out, uint64_t key, list_t *l)
     vch_buf_free(&l->b);
 }
 
-/* A row claim rests on no block before the newest checkpoint. */
-static size_t first_note(const ask_t *a) { return a->type == C_ROW; }
+/* A row or erasure claim rests on no block before the newest checkpoint. */
+static size_t first_note(const ask_t *a) { return a->type == C_ROW || a->type == C_ERASURE; }
 
 static void put_leaf(const world_t *w, ask_t *a, list_t *out, size_t i)
 {
-    static const char *const name[LEAVES] = {"consent", "withdrawal", "commit 1", "request", "outcome", "commit 2",
-                                             "run",     "run-end",    "model",    "deploy",  "batch",   "commit 3"};
+    static const char *const name[LEAVES] = {
+        "consent", "withdrawal", "commit 1", "request", "outcome", "commit 2", "run",  "run-end", "model", "deploy",
+        "batch",   "commit 3",   "erase 3",  "erase 9", "word",    "word",     "word", "word",    "word",  "commit 4"};
     vch_hash_t leaf[LEAVES], scratch[LEAVES], path[64];
     if (!keep(a, name[i])) return;
     size_t n = vch_tree_path(path, leaf, leaf_hashes(w, leaf, LEAVES), i, scratch);
@@ -717,6 +867,25 @@ static void put_leaf(const world_t *w, ask_t *a, list_t *out, size_t i)
     out->n++;
 }
 
+static bool is_erased(const ask_t *a, uint64_t subject)
+{
+    for (size_t i = 0; i < a->erased_n; i++)
+        if (a->erased[i] == subject) return true;
+    return false;
+}
+
+/* Words that nobody asked for aren't put in; nor are those of trustees who said nothing. */
+static bool leaf_wanted(const world_t *w, const ask_t *a, size_t i)
+{
+    bool first = is_erased(a, 3), second = is_erased(a, 9) || is_erased(a, 8);
+    if (i < OLD_LEAVES) return false;
+    if (i == AT_ERASE) return first;
+    if (i == AT_ERASE2) return second || (first && w->lie == LIE_ERASE_OTHER);
+    if (i == AT_LAST_WORD && w->lie == LIE_UNHEARD) return false;
+    if (i >= AT_WORDS && i <= AT_LAST_WORD) return first && !says_nothing(w, (int)i - AT_WORDS);
+    return i == AT_END || second;
+}
+
 static void put_leaves(const world_t *w, ask_t *a, vch_buf_t *b)
 {
     list_t l = new_list();
@@ -728,12 +897,13 @@ static void put_leaves(const world_t *w, ask_t *a, vch_buf_t *b)
         if (row && i > 3) wanted = false;
         if (i >= 6) wanted = (chain && (a->type == C_DECISION || (i != 9 && i != 10))) || (row && (i == 6 || i == 11));
         if (w->lie == LIE_IMPORT && i >= 3 && i <= 7) wanted = false;
+        if (i >= OLD_LEAVES || a->type == C_ERASURE) wanted = a->type == C_ERASURE && leaf_wanted(w, a, i);
         if (wanted) put_leaf(w, a, &l, i);
     }
     put_list(b, 5, &l);
 }
 
-static void put_item(const world_t *w, list_t *out, const vch_state_key_t *key, const vch_buf_t *value)
+static void put_item(const world_t *w, const ask_t *a, list_t *out, const vch_state_key_t *key, const vch_buf_t *value)
 {
     static vch_smt_proof_t p;
     vch_smt_io_t io = {(void *)(uintptr_t)w, load_page, save_page};
@@ -742,7 +912,7 @@ static void put_item(const world_t *w, list_t *out, const vch_state_key_t *key, 
     DO(vch_smt_prove(&io, &w->state_root, &path, &p));
     must((p.end == VCH_SMT_MEMBER) == (value != NULL));
     DO(vch_cbor_map(&out->b, value || p.end == VCH_SMT_OTHER ? 4 : 3));
-    f_u(&out->b, 0, AT_STATE);
+    f_u(&out->b, 0, a->type == C_ERASURE ? AT_END : AT_STATE);
     f_b(&out->b, 1, key->b, key->n);
     if (value) f_b(&out->b, 2, value->p, value->n);
     f_b(&out->b, 3, p.sibling, 32u * p.depth);
@@ -750,9 +920,51 @@ static void put_item(const world_t *w, list_t *out, const vch_state_key_t *key, 
     out->n++;
 }
 
+static const vch_buf_t *value_at(const world_t *w, const vch_state_key_t *key)
+{
+    for (size_t i = 0; i < w->values; i++)
+        if (vch_slice_eq(vch_key_slice(&w->value[i].key), vch_key_slice(key))) return &w->value[i].value;
+    return NULL;
+}
+
+/* Present or not: an erasure shows both. */
+static void put_shown(const world_t *w, ask_t *a, list_t *l, const char *what, vch_state_key_t key)
+{
+    if (keep(a, what)) put_item(w, a, l, &key, value_at(w, &key));
+}
+
+static void put_erased(const world_t *w, ask_t *a, list_t *l, size_t i)
+{
+    uint64_t subject = a->erased[i];
+    put_shown(w, a, l, "z", vch_key_id_u32('z', w->dataset.b, (uint32_t)subject));
+    if (subject == 3) put_shown(w, a, l, "S", vch_key_id_u32('S', w->dataset.b, 3));
+    for (unsigned e = subject == 3 ? 0 : 1; e < 2; e++)
+        for (int t = 0; t < 3 && subject != 8 && !(e == 1 && (w->lie == LIE_CLEAR || w->lie == LIE_REACH)); t++) {
+            vch_keyid_t id = keyid(w, TRUSTEE + t);
+            put_shown(w, a, l, "Z", vch_destroyed_key(&w->erase[subject != 3], &w->extent[e], &id));
+        }
+}
+
+static void put_erasure_items(const world_t *w, ask_t *a, list_t *l)
+{
+    for (size_t i = 0; i < a->erased_n; i++) put_erased(w, a, l, i);
+    vch_keyid_t id = keyid(w, w->lie == LIE_ERASE_BY ? USER : CUSTODIAN);
+    if (!is_erased(a, 3) || a->erased_n > 1) {
+        put_shown(w, a, l, "d", vch_key_id('d', w->dataset.b));
+        put_shown(w, a, l, "k of the custodian", vch_key_id('k', id.b));
+    }
+    for (uint32_t e = 0; e < 2; e++) {
+        if (e == 1 && w->lie == LIE_REACH) continue;
+        put_shown(w, a, l, "e", vch_key_id_u32('e', w->dataset.b, e));
+        if ((e == 1 || is_erased(a, 3)) && !is_erased(a, 8))
+            put_shown(w, a, l, "w", vch_key_id_u32('w', w->dataset.b, e));
+    }
+}
+
 static bool item_wanted(const ask_t *a, const vch_state_key_t *key)
 {
     char tag = (char)key->b[0];
+    if (strchr("zZSw", tag)) return false;
     if (a->type == C_CONSENT) return (tag == 'C' && a->subject < VCH_CHUNK) || tag == 'c';
     if (a->type == C_ROW) return tag == 'v' || tag == 'e';
     return tag == 'k' || !a->attested;
@@ -761,7 +973,8 @@ static bool item_wanted(const ask_t *a, const vch_state_key_t *key)
 static void put_items(const world_t *w, ask_t *a, vch_buf_t *b)
 {
     list_t l = new_list();
-    for (size_t i = 0; i < w->values; i++) {
+    if (a->type == C_ERASURE) put_erasure_items(w, a, &l);
+    for (size_t i = 0; i < w->values && a->type != C_ERASURE; i++) {
         static char name[128][2];
         if (!item_wanted(a, &w->value[i].key)) continue;
         if (a->type == C_CONSENT && w->value[i].key.b[0] == 'c' &&
@@ -769,21 +982,39 @@ static void put_items(const world_t *w, ask_t *a, vch_buf_t *b)
             continue;
         uint8_t tag = w->value[i].key.b[0] & 127;
         name[tag][0] = (char)tag;
-        if (keep(a, name[tag])) put_item(w, &l, &w->value[i].key, &w->value[i].value);
+        if (keep(a, name[tag])) put_item(w, a, &l, &w->value[i].key, &w->value[i].value);
     }
     if (a->type == C_CONSENT && a->subject >= VCH_CHUNK) {
         vch_state_key_t key = vch_key_id_u32('C', w->dataset.b, (uint32_t)(a->subject / VCH_CHUNK));
-        if (keep(a, "absent C")) put_item(w, &l, &key, NULL);
+        if (keep(a, "absent C")) put_item(w, a, &l, &key, NULL);
     }
     put_list(b, 6, &l);
 }
 
+/* Of who signed a leaf of the bag. */
+static bool erasure_key(const world_t *w, const ask_t *a, int who)
+{
+    if (who == USER) return w->lie == LIE_ERASE_BY;
+    if (who == STRANGER) return w->lie == LIE_WORD_STRANGER;
+    if (who == CUSTODIAN) return w->lie != LIE_ERASE_BY || is_erased(a, 3);
+    if (who == TRUSTEE + 2 && (w->lie == LIE_UNHEARD || w->lie == LIE_WORD_STRANGER)) return false;
+    return who == TRUSTEE || (who == TRUSTEE + 1 && (!is_erased(a, 3) || !says_nothing(w, 1) || a->erased_n > 1)) ||
+           (who == TRUSTEE + 2 && is_erased(a, 3) && !says_nothing(w, 2));
+}
+
 static void put_keys(const world_t *w, ask_t *a, vch_buf_t *b)
 {
-    static const int who[] = {USER, USER2, CUSTODIAN};
+    static const int who[] = {USER, USER2, CUSTODIAN, TRUSTEE, TRUSTEE + 1, TRUSTEE + 2, STRANGER};
     list_t l = new_list();
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof who / sizeof *who; i++) {
         vch_slice_t key = vch_pubkey_bytes(vch_signer_public(w->signer[who[i]]));
+        if (a->type == C_ERASURE) {
+            if (!erasure_key(w, a, who[i]) || !keep(a, "key")) continue;
+            DO(vch_cbor_bytes(&l.b, key.p, key.n));
+            l.n++;
+            continue;
+        }
+        if (i > 2) break;
         if ((a->type == C_CONSENT) != (who[i] == CUSTODIAN) && w->lie != LIE_PARTY) continue;
         if (who[i] == USER2 && a->type != C_DECISION && a->type != C_LINEAGE) continue;
         if (!keep(a, "key")) continue;
@@ -817,7 +1048,8 @@ static void put_disclosed(const world_t *w, ask_t *a, vch_buf_t *b)
         f_b(&columns.b, 3, w->cells_root.b, 32);
         columns.n++;
     }
-    if (full && keep(a, "subjects")) {
+    bool listed = a->type == C_ERASURE && w->lie != LIE_REACH;
+    if ((full || listed) && keep(a, "subjects")) {
         DO(vch_cbor_map(&subjects.b, 2));
         f_b(&subjects.b, 0, w->extent[1].b, 32);
         f_b(&subjects.b, 1, w->list, 16);
@@ -895,9 +1127,24 @@ static void put_row_claim(const world_t *w, const ask_t *a, vch_buf_t *b)
     f_b(b, 2, text, strlen(text));
 }
 
+static void put_erasure_claim(const world_t *w, const ask_t *a, vch_buf_t *b)
+{
+    DO(vch_cbor_map(b, 7));
+    f_u(b, 0, C_ERASURE);
+    f_b(b, 1, w->dataset.b, 32);
+    f_list(b, 2, a->erased_n);
+    for (size_t i = 0; i < a->erased_n; i++) DO(vch_cbor_uint(b, a->erased[i]));
+    f_list(b, 3, a->reach_n);
+    for (size_t i = 0; i < a->reach_n; i++) DO(vch_cbor_uint(b, a->reach[i]));
+    f_u(b, 4, a->state);
+    f_u(b, 5, a->grade);
+    f_u(b, 6, AT_END);
+}
+
 static void put_claim(const world_t *w, const ask_t *a, vch_buf_t *b)
 {
     DO(vch_cbor_uint(b, 2));
+    if (a->type == C_ERASURE) return put_erasure_claim(w, a, b);
     if (a->type == C_DECISION) return put_decision_claim(w, a, b);
     if (a->type == C_CONSENT) return put_consent_claim(w, a, b);
     if (a->type == C_ROW) return put_row_claim(w, a, b);
@@ -931,7 +1178,7 @@ static vch_buf_t make_bundle(world_t *w, ask_t *a)
     put_claim(w, a, &b);
     f_list(&b, 3, 2 - first_note(a));
     for (size_t i = first_note(a); i < 2; i++) DO(vch_cbor_bytes(&b, w->note[i].p, w->note[i].n));
-    DO(vch_consistency_prove(path, &n, 6, 12, subtree, w));
+    DO(vch_consistency_prove(path, &n, 6, LEAVES, subtree, w));
     f_list(&b, 4, 1 - first_note(a));
     if (first_note(a) == 0) DO(vch_cbor_bytes(&b, path, 32 * n));
     put_leaves(w, a, &b);
@@ -1008,7 +1255,13 @@ static void expect(const vch_report_t *r, vch_verify_code_t code, int recomputed
 
 static ask_t ask(int type)
 {
-    return (ask_t){.type = type, .subject = 3, .state = 1, .row = 1, .in_set = true, .skip = -1};
+    ask_t a = {.type = type, .subject = 3, .state = 1, .row = 1, .in_set = true, .skip = -1};
+    if (type == C_ERASURE) { /* of subjects 3 and 9: provisional, for 9 lacks a word */
+        a.erased[0] = 3, a.erased[1] = 9, a.erased_n = 2;
+        a.reach[0] = 0, a.reach[1] = 1, a.reach_n = 2;
+        a.grade = VCH_GRADE_B;
+    }
+    return a;
 }
 
 static void expect_answer(lie_t lie, ask_t a, vch_verify_code_t code, int recomputed)
@@ -1138,10 +1391,109 @@ static void rows_hold(void **state)
     expect_answer(HONEST, a, VCH_V_F_CLAIM, 0);
 }
 
+/* ---- erasures ---- */
+
+enum { PENDING, PROVISIONAL, COMPLETE };
+
+static ask_t erasure(uint64_t subject, uint64_t said, uint64_t grade)
+{
+    ask_t a = ask(C_ERASURE);
+    a.erased[0] = subject, a.erased_n = 1;
+    a.reach[0] = subject != 3;
+    a.reach_n = subject == 3 ? 2 : subject == 9;
+    a.state = said;
+    a.grade = grade;
+    return a;
+}
+
+static void erasures_hold(void **state)
+{
+    (void)state;
+    vch_report_t r = answer(HONEST, erasure(3, COMPLETE, VCH_GRADE_A), TRUST);
+    expect(&r, VCH_V_OK, 0);
+    assert_non_null(strstr(r.claim, "subject 3 in dataset"));
+    assert_non_null(strstr(r.claim, "signed by the owner: complete, grade A (keys in a token, destroyed there)"));
+    assert_int_equal(r.time_ms, T0 + 1000 + LATER_MS);
+    r = answer(HONEST, erasure(9, PROVISIONAL, VCH_GRADE_B), TRUST);
+    expect(&r, VCH_V_OK, 0);
+    assert_non_null(strstr(r.claim, "on the custodian's word: provisional, grade B (files, live copy only)"));
+    r = answer(HONEST, ask(C_ERASURE), TRUST); /* the weakest of both */
+    expect(&r, VCH_V_OK, 0);
+    assert_non_null(strstr(r.claim, "subject 3 and others"));
+    assert_non_null(strstr(r.claim, "by owners and the custodian: provisional, grade B"));
+    /* nothing else than what was said may be claimed */
+    for (uint64_t said = PENDING; said <= COMPLETE; said++)
+        for (uint64_t grade = VCH_GRADE_A; grade <= VCH_GRADE_B; grade++) {
+            bool same = said == COMPLETE && grade == VCH_GRADE_A;
+            expect_answer(HONEST, erasure(3, said, grade), same ? VCH_V_OK : VCH_V_F_CLAIM, 0);
+            same = said == PROVISIONAL && grade == VCH_GRADE_B;
+            expect_answer(HONEST, erasure(9, said, grade), same ? VCH_V_OK : VCH_V_F_CLAIM, 0);
+            ask_t both = ask(C_ERASURE);
+            both.state = said;
+            both.grade = grade;
+            expect_answer(HONEST, both, same ? VCH_V_OK : VCH_V_F_CLAIM, 0);
+        }
+}
+
+/* Too few trustees is no lie, but no erasure either. */
+static void too_few_words_are_inconclusive(void **state)
+{
+    (void)state;
+    expect_answer(LIE_SILENT, erasure(3, PROVISIONAL, VCH_GRADE_A), VCH_V_OK, 0);
+    expect_answer(LIE_SILENT, erasure(3, COMPLETE, VCH_GRADE_A), VCH_V_F_CLAIM, 0);
+    expect_answer(LIE_QUIET, erasure(3, PENDING, VCH_GRADE_A), VCH_V_I_ERASURE, 0);
+    expect_answer(LIE_QUIET, erasure(3, PROVISIONAL, VCH_GRADE_A), VCH_V_F_CLAIM, 0);
+    expect_answer(LIE_CLEAR, erasure(3, PENDING, VCH_GRADE_A), VCH_V_I_ERASURE, 0);
+    expect_answer(LIE_CLEAR, erasure(3, COMPLETE, VCH_GRADE_A), VCH_V_F_CLAIM, 0);
+    expect_answer(LIE_NO_ROWS, erasure(8, PENDING, VCH_GRADE_B), VCH_V_I_ERASURE, 0);
+    expect_answer(LIE_NO_ROWS, erasure(8, COMPLETE, VCH_GRADE_A), VCH_V_F_CLAIM, 0);
+    expect_answer(LIE_GRADE, erasure(3, COMPLETE, VCH_GRADE_B), VCH_V_OK, 0);
+    expect_answer(LIE_GRADE, erasure(3, COMPLETE, VCH_GRADE_A), VCH_V_F_CLAIM, 0);
+}
+
+static void wrong_erasures_are_found(void **state)
+{
+    (void)state;
+    static const struct {
+        lie_t lie;
+        vch_verify_code_t code;
+    } rows[] = {{LIE_WORD_GRADE, VCH_V_F_REFERENCE}, {LIE_WORD_STRANGER, VCH_V_F_REFERENCE},
+                {LIE_WORD_ERASE, VCH_V_F_REFERENCE}, {LIE_WORD_NETWORK, VCH_V_F_NETWORK},
+                {LIE_WORD_EXTENT, VCH_V_I_MISSING},  {LIE_UNSAID, VCH_V_F_REFERENCE},
+                {LIE_UNHEARD, VCH_V_I_MISSING},      {LIE_ERASE_SIGNED, VCH_V_F_SIGNATURE},
+                {LIE_ERASE_KEY, VCH_V_F_SIGNATURE},  {LIE_ERASE_OTHER, VCH_V_F_REFERENCE},
+                {LIE_HOLDING, VCH_V_F_STATE},        {LIE_REACH, VCH_V_F_CLAIM}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        vch_report_t r = answer(rows[i].lie, erasure(3, COMPLETE, VCH_GRADE_A), TRUST);
+        if (r.code != rows[i].code)
+            fail_msg("lie %d: %s instead of %s: %s", rows[i].lie, vch_verify_code(r.code),
+                     vch_verify_code(rows[i].code), r.detail);
+    }
+    expect_answer(LIE_ERASE_BY, erasure(9, PROVISIONAL, VCH_GRADE_B), VCH_V_F_REFERENCE, 0);
+    expect_answer(HONEST, erasure(4, COMPLETE, VCH_GRADE_A), VCH_V_F_CLAIM, 0); /* it was not erased */
+    ask_t a = erasure(3, COMPLETE, VCH_GRADE_A);
+    a.reach_n = 1;
+    expect_answer(HONEST, a, VCH_V_F_CLAIM, 0); /* it had rows in the second extent, too */
+    a = erasure(3, COMPLETE, VCH_GRADE_A);
+    a.reach[2] = 2, a.reach_n = 3;
+    expect_answer(HONEST, a, VCH_V_F_CLAIM, 0);
+    a = erasure(9, PROVISIONAL, VCH_GRADE_B);
+    a.reach[0] = 0, a.reach[1] = 1, a.reach_n = 2;
+    expect_answer(HONEST, a, VCH_V_F_CLAIM, 0); /* it had none in the first */
+    a = ask(C_ERASURE);
+    a.erased[0] = 9, a.erased[1] = 3;
+    expect_answer(HONEST, a, VCH_V_F_FORMAT, 0); /* not ascending */
+    a = ask(C_ERASURE);
+    a.erased[1] = 3;
+    expect_answer(HONEST, a, VCH_V_F_FORMAT, 0); /* twice the same */
+    expect_answer(HONEST, erasure(3, 3, VCH_GRADE_A), VCH_V_F_FORMAT, 0);
+    expect_answer(HONEST, erasure(3, COMPLETE, 2), VCH_V_F_FORMAT, 0);
+}
+
 static void trust_decides(void **state)
 {
     (void)state;
-    for (int type = C_DECISION; type <= C_LINEAGE; type++) {
+    for (int type = C_DECISION; type <= C_ERASURE; type++) {
         vch_report_t r = answer(HONEST, ask(type), TRUST_OTHER_LOG);
         expect(&r, VCH_V_I_LOG, 0);
         r = answer(HONEST, ask(type), TRUST_OTHER_WITNESS);
@@ -1174,7 +1526,7 @@ static void nothing_is_superfluous(void **state)
     (void)state;
     world_t *w = make_world(HONEST);
     vch_buf_t trust = make_trust(w, TRUST);
-    for (int type = C_DECISION; type <= C_LINEAGE; type++) {
+    for (int type = C_DECISION; type <= C_ERASURE; type++) {
         ask_t a = ask(type);
         vch_buf_t whole = make_bundle(w, &a);
         vch_report_t full = judge(vch_buf_slice(&whole), vch_buf_slice(&trust), 0);
@@ -1203,7 +1555,7 @@ static void no_flip_is_accepted(void **state)
     (void)state;
     world_t *w = make_world(HONEST);
     vch_buf_t trust = make_trust(w, TRUST);
-    for (int type = C_DECISION; type <= C_LINEAGE; type++) {
+    for (int type = C_DECISION; type <= C_ERASURE; type++) {
         ask_t a = ask(type);
         vch_buf_t b = make_bundle(w, &a);
         size_t zeros = 0;
@@ -1254,7 +1606,7 @@ static void a_hostile_log_gets_a_verdict(void **state)
     (void)state;
     size_t ok = 0, not_ok = 0;
     for (int what = SPOIL_VALUE; what <= SPOIL_LEAF; what++)
-        for (size_t number = 0; number < (what == SPOIL_VALUE ? 12 : LEAVES); number++) {
+        for (size_t number = 0; number < (what == SPOIL_VALUE ? ITEMS_MAX : LEAVES); number++) {
             spoil.n = SIZE_MAX;
             for (size_t at = number % 5; at < spoil.n; at += 5) {
                 spoil.what = what;
@@ -1263,6 +1615,7 @@ static void a_hostile_log_gets_a_verdict(void **state)
                 spoil.n = 0;
                 ask_t a = ask(number < 2 && what == SPOIL_STATEMENT ? C_CONSENT : C_DECISION);
                 if (number == 1) a.subject = 5, a.state = 2;
+                if (number >= OLD_LEAVES) a = ask(C_ERASURE);
                 vch_report_t r = answer(HONEST, a, TRUST);
                 bool spoiled = spoil.n > 0;
                 ok += r.code == VCH_V_OK && spoiled;
@@ -1295,7 +1648,7 @@ static void write_seeds(const char *folder)
 {
     world_t *w = make_world(HONEST);
     vch_buf_t trust = make_trust(w, TRUST);
-    for (int type = C_DECISION; type <= C_LINEAGE; type++) {
+    for (int type = C_DECISION; type <= C_ERASURE; type++) {
         char path[600];
         ask_t a = ask(type);
         a.attested = type != C_ACCESS;
@@ -1316,12 +1669,21 @@ static void write_seeds(const char *folder)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(access_is_recomputed), cmocka_unit_test(wrong_decisions_are_found),
-        cmocka_unit_test(lineage_holds),        cmocka_unit_test(broken_lineage_is_found),
-        cmocka_unit_test(consents_hold),        cmocka_unit_test(rows_hold),
-        cmocka_unit_test(trust_decides),        cmocka_unit_test(nothing_is_superfluous),
-        cmocka_unit_test(no_flip_is_accepted),  cmocka_unit_test(cut_short_is_not_accepted),
-        cmocka_unit_test(codes_are_stable),     cmocka_unit_test(a_hostile_log_gets_a_verdict),
+        cmocka_unit_test(access_is_recomputed),
+        cmocka_unit_test(wrong_decisions_are_found),
+        cmocka_unit_test(lineage_holds),
+        cmocka_unit_test(broken_lineage_is_found),
+        cmocka_unit_test(consents_hold),
+        cmocka_unit_test(rows_hold),
+        cmocka_unit_test(erasures_hold),
+        cmocka_unit_test(too_few_words_are_inconclusive),
+        cmocka_unit_test(wrong_erasures_are_found),
+        cmocka_unit_test(trust_decides),
+        cmocka_unit_test(nothing_is_superfluous),
+        cmocka_unit_test(no_flip_is_accepted),
+        cmocka_unit_test(cut_short_is_not_accepted),
+        cmocka_unit_test(codes_are_stable),
+        cmocka_unit_test(a_hostile_log_gets_a_verdict),
     };
     if (argc == 3 && strcmp(argv[1], "--seeds") == 0) {
         write_seeds(argv[2]);
