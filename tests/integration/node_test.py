@@ -158,10 +158,10 @@ def what_needs_the_files_says_so():
     before = entries()
     for args in (["dataset", "add", "d1", CSV], ["dataset", "check", "d1"], ["dataset", "diff", "d1", "d1"],
                  ["consent", "record", "d1", CSV], ["dataset", "create", "d2", "--header", CSV],
-                 ["access", "fetch", "12345678", "-o", path("no.csv")],
                  ["run", "exec", "--grant", "12345678", "--name", "x", "--", "true"]):
         done = node(*args)
         assert done.returncode == 1 and "where the ledger is" in done.stderr, (args, done)
+    assert node("access", "fetch", "12345678", "-o", path("no.csv")).returncode == 6  # no such grant
     assert entries() == before and not os.path.exists(path("no.csv"))
     stop(server)
 
