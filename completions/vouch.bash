@@ -16,13 +16,14 @@ _vouch() {
         return
     fi
     case "$noun $verb" in
-    ' ') words='init status check doctor serve verify id party wallet vault storage trustee blame dataset terms consent erasure access run model deployment decision bundle log state token config backup witness completion help version ' ;;
+    ' ') words='init status check doctor serve verify id party wallet vault storage trustee vault blame dataset terms consent erasure access run model deployment decision bundle log state token config backup witness completion help version ' ;;
     'id ') words='new list show ' ;;
     'party ') words='add list show rotate revoke ' ;;
     'wallet ') words='new list show keys ' ;;
     'vault ') words='up status ' ;;
     'storage ') words='audit repair init serve status ' ;;
     'trustee ') words='init serve status ' ;;
+    'vault ') words='withdraw ' ;;
     'blame ') words='list verify ' ;;
     'dataset ') words='create add list show versions check diff ' ;;
     'terms ') words='add list show ' ;;

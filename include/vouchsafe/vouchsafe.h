@@ -175,6 +175,13 @@ VCH_API VCH_MUST_USE vch_rc vch_storage_audit(vch_ledger_t *, vch_text_t *ret_js
 VCH_API VCH_MUST_USE vch_rc vch_storage_repair(vch_ledger_t *, const vch_signer_t *writer, unsigned number,
                                                uint64_t *ret_repaired, vch_err_t *);
 
+/* A signed withdrawal or erasure (a transaction, CBOR) to the vault's trustees at
+ * once: those that take it hold the subject's rows back even if the ledger's node
+ * keeps it from the log.  For whoever got no receipt; it must be submitted all the
+ * same.  *ret_told of *ret_trustees took it. */
+VCH_API VCH_MUST_USE vch_rc vch_withdraw_now(vch_ledger_t *, const uint8_t *tx, size_t n, unsigned *ret_told,
+                                             unsigned *ret_trustees, vch_err_t *);
+
 /* Proofs against trustees that answered wrong seeds, as fetches kept them in
  * blame/: [{"file", "proof": as vch_blame_judge}]. */
 VCH_API VCH_MUST_USE vch_rc vch_blame_list(vch_ledger_t *, vch_text_t *ret_json, vch_err_t *);

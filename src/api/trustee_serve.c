@@ -287,6 +287,8 @@ static vch_rc path(role_call_t *c, vch_trustee_t *t)
     return vch_trustee_path(t, &extent, set, leaf, &c->res->body, &c->err);
 }
 
+static vch_rc withdraw(role_call_t *c, vch_trustee_t *t) { return vch_trustee_withdraw(t, c->req->body, &c->err); }
+static vch_rc do_withdraw(role_call_t *c) { return with_news(c, withdraw); }
 static vch_rc do_path(role_call_t *c) { return locked(c, path); }
 static vch_rc do_key(role_call_t *c) { return vch_buf_put(&c->res->body, c->role->key.b, c->role->key.n); }
 static vch_rc do_prekey(role_call_t *c) { return with_news(c, prekey); }
@@ -294,9 +296,10 @@ static vch_rc do_deal(role_call_t *c) { return locked(c, deal); }
 static vch_rc do_release(role_call_t *c) { return with_news(c, release); }
 static vch_rc do_follow(role_call_t *c) { return follow(of(c), PULL_MS, &c->err); }
 
-static const role_verb_t verbs[] = {
-    {"key", false, do_key},  {"prekey", true, do_prekey},  {"deal", false, do_deal}, {"release", false, do_release},
-    {"path", true, do_path}, {"follow", false, do_follow}, {NULL, false, NULL}};
+static const role_verb_t verbs[] = {{"key", false, do_key},       {"prekey", true, do_prekey},
+                                    {"deal", false, do_deal},     {"release", false, do_release},
+                                    {"path", true, do_path},      {"withdraw", false, do_withdraw},
+                                    {"follow", false, do_follow}, {NULL, false, NULL}};
 
 /* ---- life ------------------------------------------------------------------------------------------- */
 

@@ -234,6 +234,7 @@ CLI_HANDLER(cli_erasure_status);
 CLI_HANDLER(cli_storage_audit);
 CLI_HANDLER(cli_blame_list);
 CLI_HANDLER(cli_blame_verify);
+CLI_HANDLER(cli_vault_withdraw);
 CLI_HANDLER(cli_storage_repair);
 CLI_HANDLER(cli_storage_init);
 CLI_HANDLER(cli_storage_serve);

@@ -40,6 +40,25 @@ vch_rc cli_storage_repair(cli_t *cli)
     return cj_show(cli, &j);
 }
 
+#define TX_MAX (1u << 20)
+
+vch_rc cli_vault_withdraw(cli_t *cli)
+{
+    vch_buf_t tx;
+    cli_json_t j;
+    unsigned told = 0, trustees = 0;
+    VCH_TRY(cli_read_file(cli, cli->arg[0], TX_MAX, &tx));
+    vch_rc rc = vch_withdraw_now(cli->l, tx.p, tx.n, &told, &trustees, &cli->err);
+    vch_buf_free(&tx);
+    VCH_TRY(rc);
+    cj_begin(&j);
+    cj_open(&j, NULL, '{');
+    cj_number(&j, "trustees that hold back", told);
+    cj_number(&j, "of", trustees);
+    cj_close(&j, '}');
+    return cj_show(cli, &j);
+}
+
 /* ---- proofs against trustees ------------------------------------------------------------ */
 
 #define BLAME_MAX 16384u

@@ -148,6 +148,8 @@ const cli_command_t cli_commands[] = {
      OPTIONS{ROLE_SERVE, {0}}},
     {"trustee", "status", "DIR", "its key, its URL for vouch.conf, how far it has followed", 1, 1, 0,
      cli_trustee_status, NULL},
+    {"vault", "withdraw", "FILE", "a signed withdrawal straight to the trustees, when the node keeps it from the log",
+     1, 1, CLI_READ, cli_vault_withdraw, NULL},
     {"blame", "list", "", "proofs against trustees that answered wrong seeds, as fetches kept them", 0, 0, CLI_READ,
      cli_blame_list, NULL},
     {"blame", "verify", "FILE", "judge such a proof: exit 0 it convicts, 3 it doesn't", 1, 1, CLI_READ,

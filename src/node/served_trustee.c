@@ -76,6 +76,15 @@ static vch_rc path(vch_peer_t *p, const vch_hash_t *extent, uint8_t set, uint32_
     return rc;
 }
 
+static vch_rc withdraw(vch_peer_t *p, vch_slice_t tx, vch_err_t *err)
+{
+    vch_buf_t nothing;
+    vch_buf_init(&nothing, 64);
+    vch_rc rc = sv_ask(of(p), "withdraw", tx, SV_SHORT_MS, &nothing, err);
+    vch_buf_free(&nothing);
+    return rc;
+}
+
 /* A served trustee drops by itself what was dealt and never registered. */
 static vch_rc sweep(vch_peer_t *p, vch_err_t *err)
 {
@@ -100,7 +109,7 @@ static void close_it(vch_peer_t *p)
     vch_free(p);
 }
 
-static const vch_peer_ops_t ops = {prekey, deal, release, path, sweep, erase, close_it};
+static const vch_peer_ops_t ops = {prekey, deal, release, path, withdraw, sweep, erase, close_it};
 
 vch_rc vch_peer_served(vch_peer_t **ret, vch_port_t *port, const char *url, const vch_keyid_t *id, vch_asking_t as,
                        vch_err_t *err)

@@ -79,7 +79,8 @@ static vch_rc open_parts(vch_trustee_t *t, const char *dir, vch_err_t *err)
     if (!t->secret) return no_memory(err);
     VCH_TRY(vch_mkdirs(t->l->port, dir, err));
     VCH_TRY(vch_seeds_open(&t->seeds, t->l->port, seeds, NULL, err));
-    return load_dealt(t, err);
+    VCH_TRY(load_dealt(t, err));
+    return tr_load_held(t, err);
 }
 
 vch_rc vch_trustee_open(vch_trustee_t **ret, vch_ledger_t *l, const char *dir, const vch_signer_t *key,
@@ -121,6 +122,7 @@ void vch_trustee_close(vch_trustee_t *t)
     vch_secret_free(t->secret);
     vch_free(t->dealt);
     vch_free(t->waiting);
+    vch_free(t->held);
     vch_free(t->served);
     vch_free(t);
 }

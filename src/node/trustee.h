@@ -4,6 +4,7 @@
  *   dir/key.pem    its signing key, registered on the ledger with role trustee
  *   dir/seeds/     what it remembers (seeds.h)
  *   dir/dealt      ids of all extents that it ever took a deal for, 36 bytes each
+ *   dir/held       withdrawals ahead of the ledger (trustee_held.c)
  *   dir/forgotten/ hashes of leaves that it forgot (trustee_path.c)
  *
  * It believes the ledger it is given and nothing else: its own replica, or the
@@ -69,6 +70,12 @@ VCH_MUST_USE vch_rc vch_trustee_release(vch_trustee_t *, vch_slice_t request, vc
  *   ERR_NOT_FOUND: not held here */
 VCH_MUST_USE vch_rc vch_trustee_path(vch_trustee_t *, const vch_hash_t *extent, uint8_t set, uint32_t leaf,
                                      vch_buf_t *ret, vch_err_t *);
+/* An owner's signed withdrawal or erasure, a whole transaction as it is or will
+ * be submitted: if the ledger would take it now, that subject's rows are held back
+ * from now on, durably, until the ledger has it, and it is passed on to the ledger.
+ * VCH_OK also when that has it already.
+ * Errors as of vch_state_apply; ERR_UNSUPPORTED: of another kind. */
+VCH_MUST_USE vch_rc vch_trustee_withdraw(vch_trustee_t *, vch_slice_t tx, vch_err_t *);
 /* Forget what erased subjects had in extents held here, then say so on the
  * ledger, once for each erasure.  Release does the first half by itself before
  * it looks at a request. */

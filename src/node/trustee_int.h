@@ -21,6 +21,12 @@ typedef struct {
     uint64_t leaves;
 } served_t;
 
+/* A subject whose withdrawal the ledger doesn't have yet. */
+typedef struct {
+    vch_id_t dataset;
+    uint32_t subject, serial;
+} held_back_t;
+
 struct vch_trustee {
     vch_ledger_t *l;
     const vch_signer_t *key;
@@ -43,6 +49,9 @@ struct vch_trustee {
     uint8_t *secret;    /* 32 bytes of secret memory */
     uint64_t looked_at; /* applied leaves of the ledger when every erasure was carried out; 0: not yet */
     permitted_t permitted;
+    held_back_t *held;
+    size_t held_n, held_cap;
+    uint64_t held_bytes; /* of the file that count */
     served_t *served;
     size_t served_n, served_cap;
 };
@@ -51,6 +60,10 @@ struct vch_trustee {
 vch_rc tr_catch_up(vch_trustee_t *, vch_err_t *);
 /* Hashes of leaves of one extent that are about to be forgotten, durable on return (trustee_path.c). */
 vch_rc tr_keep_hashes(vch_trustee_t *, const vch_forget_t *, size_t n, vch_err_t *);
+/* Withdrawals ahead of the ledger (trustee_held.c): what was kept, and what a grant
+ * permits less their subjects' rows; the latter between read_begin and _end. */
+vch_rc tr_load_held(vch_trustee_t *, vch_err_t *);
+vch_rc tr_hold_back(vch_trustee_t *, vch_use_t *, vch_err_t *);
 /* Whose key this is, if it may speak now; between read_begin and _end.
  * ERR_KEY: unknown or revoked. */
 vch_rc tr_signer(vch_trustee_t *, const vch_cose_t *, vch_pubkey_t *ret, vch_id_t *ret_party, unsigned *ret_roles,

@@ -35,6 +35,10 @@ static vch_rc permitted_now(vch_trustee_t *t, const vch_release_t *r, const vch_
     vch_rc rc = vch_use_of_party(&p->use, t->l, party, &p->grant, 1, err);
     if (rc == VCH_ERR_NOT_FOUND) return vch_fail(err, rc, "there is no such grant on the ledger");
     p->known = rc == VCH_OK;
+    if (rc == VCH_OK && (rc = tr_hold_back(t, &p->use, err)) != VCH_OK) {
+        vch_use_close(&p->use);
+        p->known = false;
+    }
     return rc;
 }
 

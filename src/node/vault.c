@@ -90,6 +90,11 @@ static vch_rc peer_path(vch_peer_t *p, const vch_hash_t *extent, uint8_t set, ui
     return vch_trustee_path(inside(p), extent, set, leaf, ret, err);
 }
 
+static vch_rc peer_withdraw(vch_peer_t *p, vch_slice_t tx, vch_err_t *err)
+{
+    return vch_trustee_withdraw(inside(p), tx, err);
+}
+
 static vch_rc peer_sweep(vch_peer_t *p, vch_err_t *err) { return vch_trustee_sweep(inside(p), err); }
 
 static void peer_close(vch_peer_t *p)
@@ -102,7 +107,8 @@ static void peer_close(vch_peer_t *p)
 
 static vch_rc peer_erase(vch_peer_t *p, vch_err_t *err) { return vch_trustee_erase(inside(p), err); }
 
-static const vch_peer_ops_t embedded_ops = {peer_prekey, peer_deal, peer_release, peer_path, peer_sweep, peer_erase, peer_close};
+static const vch_peer_ops_t embedded_ops = {peer_prekey,   peer_deal,  peer_release, peer_path,
+                                            peer_withdraw, peer_sweep, peer_erase,   peer_close};
 
 vch_rc vch_peer_embedded(vch_peer_t **ret, vch_ledger_t *l, const char *dir, vch_keyid_t *ret_id, vch_err_t *err)
 {
@@ -426,4 +432,36 @@ vch_rc vch_vault_erase(vch_vault_t *v, vch_err_t *err)
     for (unsigned i = 0; i < v->n; i++)
         if (v->trustee[i]) VCH_TRY(v->trustee[i]->ops->erase(v->trustee[i], err));
     return VCH_OK;
+}
+
+vch_rc vch_vault_withdraw(vch_vault_t *v, vch_slice_t tx, unsigned *ret_told, vch_err_t *err)
+{
+    vch_rc first = VCH_ERR_UNREACHABLE;
+    vch_err_t why = {0};
+    *ret_told = 0;
+    vch_fail(&why, first, "no trustee answers");
+    for (unsigned i = 0; i < v->n; i++) {
+        vch_err_t said = {0};
+        if (!v->trustee[i]) continue;
+        vch_rc rc = v->trustee[i]->ops->withdraw(v->trustee[i], tx, &said);
+        if (rc == VCH_OK) ++*ret_told;
+        if (rc != VCH_OK && first == VCH_ERR_UNREACHABLE) {
+            first = rc;
+            why = said;
+        }
+    }
+    if (*ret_told) return VCH_OK;
+    if (err) *err = why;
+    return first;
+}
+
+vch_rc vch_withdraw_now(vch_ledger_t *l, const uint8_t *tx, size_t n, unsigned *ret_told, unsigned *ret_trustees,
+                        vch_err_t *err)
+{
+    vch_vault_t *v;
+    VCH_TRY(vch_vault_open(&v, l, err));
+    *ret_trustees = v->n;
+    vch_rc rc = vch_vault_withdraw(v, vch_slice(tx, n), ret_told, err);
+    vch_vault_close(v);
+    return nd_told(rc, err);
 }

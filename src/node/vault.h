@@ -29,6 +29,7 @@ typedef struct {
     vch_rc (*deal)(vch_peer_t *, vch_slice_t deal, vch_buf_t *ret_roots, vch_err_t *);
     vch_rc (*release)(vch_peer_t *, vch_slice_t request, vch_buf_t *ret_answer, vch_buf_t *ret_box, vch_err_t *);
     vch_rc (*path)(vch_peer_t *, const vch_hash_t *extent, uint8_t set, uint32_t leaf, vch_buf_t *ret, vch_err_t *);
+    vch_rc (*withdraw)(vch_peer_t *, vch_slice_t tx, vch_err_t *);
     vch_rc (*sweep)(vch_peer_t *, vch_err_t *);
     vch_rc (*erase)(vch_peer_t *, vch_err_t *);
     void (*close)(vch_peer_t *);
@@ -63,6 +64,10 @@ VCH_MUST_USE vch_rc vch_vault_sweep(vch_vault_t *, vch_err_t *);
 
 /* Trustees that are here carry out what was erased and say so. */
 VCH_MUST_USE vch_rc vch_vault_erase(vch_vault_t *, vch_err_t *);
+
+/* A signed withdrawal to every trustee that answers, whatever becomes of it on the
+ * ledger.  *ret_told: how many took it.  The first refusal is the result when none did. */
+VCH_MUST_USE vch_rc vch_vault_withdraw(vch_vault_t *, vch_slice_t tx, unsigned *ret_told, vch_err_t *);
 
 /* ---- putting in ------------------------------------------------------------------------ */
 

@@ -190,3 +190,19 @@ vch_rc vch_state_apply(vch_state_t *s, const vch_prepared_t *p, vch_time_t time,
     s->info.time = time;
     return VCH_OK;
 }
+
+vch_rc vch_state_try(vch_state_t *s, const vch_prepared_t *p, vch_time_t time, vch_err_t *err)
+{
+    vch_buf_t outcome;
+    vch_hash_t network = s->info.network;
+    VCH_TRY(check_ready(s, p, time, err));
+    if (p->entry.kind == VCH_KIND_GENESIS) return vch_fail(err, VCH_ERR_UNSUPPORTED, "a genesis is not tried");
+    vch_arena_reset(&s->scratch);
+    vch_buf_init(&outcome, VCH_ENTRY_BYTES_MAX);
+    apply_t a = {.s = s, .p = p, .now = time, .outcome = &outcome, .err = err};
+    vch_rc rc = apply_all(&a);
+    st_rollback(s);
+    s->info.network = network;
+    vch_buf_free(&outcome);
+    return rc;
+}

@@ -92,6 +92,8 @@ VCH_MUST_USE vch_rc vch_state_find(vch_state_t *, const vch_id_t *entry, uint64_
  * ERR_REFERENCE, ERR_ROLE, ERR_KEY, ERR_CONFLICT, ERR_LIMIT, ERR_DENIED. */
 VCH_MUST_USE vch_rc vch_state_apply(vch_state_t *, const vch_prepared_t *, vch_time_t time, vch_buf_t *ret_outcome,
                                     vch_err_t *);
+/* Would it be applied now?  As vch_state_apply, but the state stays as it was. */
+VCH_MUST_USE vch_rc vch_state_try(vch_state_t *, const vch_prepared_t *, vch_time_t time, vch_err_t *);
 /* Close the open block and make its state-commit leaf, which counts as the
  * next leaf.  ERR_NOT_FOUND when no block is open. */
 VCH_MUST_USE vch_rc vch_state_close_block(vch_state_t *, vch_buf_t *ret_leaf, vch_err_t *);

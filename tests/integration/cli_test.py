@@ -497,7 +497,8 @@ def the_vault():
     error_of(2, "ERR_USAGE", "storage", "repair", "none")
     assert ask("blame", "list") == []
     error_of(1, "ERR_FORMAT", "blame", "verify", path("no.blame", "no proof"))
-    covered.add("blame verify")  # of real ones: served_vault_test.py
+    error_of(1, "ERR_FORMAT", "vault", "withdraw", path("no.blame"))
+    covered.update(["blame verify", "vault withdraw"])  # of real ones: served_vault_test.py
     error_of(6, "ERR_NOT_FOUND", "storage", "repair", "4")
     backup = path("vaulted-backup")
     ask("backup", "make", backup)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vault over separate processes: a node, three trustees, three storage
 nodes, a custodian and a user; what each may do and what none of them knows.
-usage: served_vault_test.py VOUCH P1_SCAN ASK_ROLE WRONG_SEEDS"""
+usage: served_vault_test.py VOUCH P1_SCAN ASK_ROLE WRONG_SEEDS TX_OF"""
 
 import json
 import os
@@ -16,7 +16,7 @@ import time
 import roles
 from harness import ENV, LEDGER, RESEARCH, SCRATCH, TRAINING, VOUCH, ask, expect, path, run
 
-P1_SCAN, ASK_ROLE, WRONG_SEEDS = sys.argv[2:5]
+P1_SCAN, ASK_ROLE, WRONG_SEEDS, TX_OF = sys.argv[2:6]
 ROWS, GIVEN = 600, 500
 CANARY = "canary-5d1c"
 SCALE = int(os.environ.get("VOUCHSAFE_TEST_SCALE", "100"))
@@ -340,6 +340,41 @@ def any_role_may_be_killed_at_any_moment():
     assert objects == [audit[0]["shards"]] * 3, (objects, audit)
 
 
+def a_withdrawal_needs_no_node():
+    """It is signed on a copy of the ledger; the real one's node is down.  The
+    trustees hold the row back, over restarts, until the ledger has it."""
+    grant = request()
+    copy = path("copy")
+    roles.kill("node", signal.SIGTERM)
+    shutil.copytree(LEDGER, copy)
+    paper = path("withdrawn.csv", "owner-300,all,2090-01-01,withdraw\n")
+    expect(0, "consent", "record", "cohort", paper, "--as", "clinic-a", ledger=copy)
+    last = ask("status", ledger=copy)["entries"] - 1
+    found = [e for e in ask("log", "cat", "0", str(last), ledger=copy) if e["kind"] == "withdraw"]
+    tx = path("withdrawal.tx")
+    subprocess.run([TX_OF, copy, str(found[-1]["index"]), tx], check=True, timeout=60)
+    turned = path("turned.tx")
+    with open(tx, "rb") as file:
+        whole = file.read()
+    with open(turned, "wb") as file:
+        file.write(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
+    done = subprocess.run([VOUCH, "-C", LEDGER, "--json", "vault", "withdraw", turned], env=ENV, capture_output=True,
+                          text=True, timeout=60)
+    assert done.returncode != 0, done
+    assert ask("vault", "withdraw", tx) == {"trustees that hold back": 3, "of": 3}
+    for name in ("trustee-1", "trustee-2", "trustee-3"):
+        roles.kill(name)
+    roles.start("node")
+    for name in ("trustee-1", "trustee-2", "trustee-3"):
+        roles.start(name)
+    roles.wait_following()
+    assert fetch(grant, 5)["name"] == "ERR_DENIED"
+    assert ask("vault", "withdraw", tx)["trustees that hold back"] == 3  # the node is back: they pass it on
+    erased.add(300)
+    fetch(grant)
+    shutil.rmtree(copy)
+
+
 def who_answers_wrong_seeds_is_named():
     """The rows come out by the others' answers, and the proof names the liar, to
     anybody who knows the ledger; after erasures, too."""
@@ -390,7 +425,8 @@ if __name__ == "__main__":
                     another_key_at_the_address_is_noticed, only_those_who_may_are_answered,
                     an_object_is_whole_or_not_there, a_lost_shard_is_made_anew,
                     a_trustee_that_is_cut_off_hands_out_nothing, who_was_away_carries_an_erasure_out,
-                    any_role_may_be_killed_at_any_moment, who_answers_wrong_seeds_is_named, everything_ends_when_it_is_told_to])
+                    any_role_may_be_killed_at_any_moment, a_withdrawal_needs_no_node,
+                    who_answers_wrong_seeds_is_named, everything_ends_when_it_is_told_to])
     finally:
         roles.stop_all()
     sys.exit(code)
