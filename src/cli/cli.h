@@ -235,6 +235,7 @@ CLI_HANDLER(cli_erasure_request);
 CLI_HANDLER(cli_erasure_status);
 CLI_HANDLER(cli_storage_audit);
 CLI_HANDLER(cli_storage_repair);
+CLI_HANDLER(cli_trustee_rewrap);
 CLI_HANDLER(cli_vault_up);
 CLI_HANDLER(cli_vault_status);
 CLI_HANDLER(cli_dataset_create);

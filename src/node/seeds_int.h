@@ -46,7 +46,7 @@ struct vch_seeds {
     unsigned slot; /* of root_file that is in force */
     bool litter;   /* the other slot isn't all zeros */
     uint64_t generation;
-    sd_root_t *root; /* secret: SD_NOW, SD_NEXT, SD_WAS */
+    sd_root_t *root;   /* secret: SD_NOW, SD_NEXT, SD_WAS */
     sd_place_t *place; /* secret: in order of extents */
     size_t places;
     sd_tree_t cache[SD_CACHE];
