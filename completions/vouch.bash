@@ -5,7 +5,7 @@ _vouch() {
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         if [ -n "$skip" ]; then skip=; continue; fi
         case $word in
-        -C | -o | -w | --dir | --node | --as | --passphrase-file | --keys-dir | --trust | --token-file | --ca-file | --cert-file | --cert-key-file | --operator | --origin | --algorithm | --grant-life | --listen | --tls-cert | --tls-key | --log-level | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --scope | --days | --new-origin | --log) skip=1 ;;
+        -C | -o | -w | --dir | --node | --as | --passphrase-file | --keys-dir | --trust | --token-file | --ca-file | --cert-file | --cert-key-file | --operator | --origin | --algorithm | --grant-life | --listen | --tls-cert | --tls-key | --log-level | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --guard | --secret-file | --module | --token | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --scope | --days | --new-origin | --log) skip=1 ;;
         -*) ;;
         *) if [ -z "$noun" ]; then noun=$word; elif [ -z "$verb" ]; then verb=$word; fi ;;
         esac
@@ -16,11 +16,12 @@ _vouch() {
         return
     fi
     case "$noun $verb" in
-    ' ') words='init status check doctor serve verify id party wallet vault storage dataset terms consent erasure access run model deployment decision bundle log state token config backup witness completion help version ' ;;
+    ' ') words='init status check doctor serve verify id party wallet vault trustee storage dataset terms consent erasure access run model deployment decision bundle log state token config backup witness completion help version ' ;;
     'id ') words='new list show ' ;;
     'party ') words='add list show rotate revoke ' ;;
     'wallet ') words='new list show keys ' ;;
     'vault ') words='up status ' ;;
+    'trustee ') words='rewrap ' ;;
     'storage ') words='audit repair ' ;;
     'dataset ') words='create add list show versions check diff ' ;;
     'terms ') words='add list show ' ;;
@@ -50,6 +51,7 @@ _vouch() {
     'wallet list') words=' --wallet-passphrase-file' ;;
     'wallet show') words=' --wallet-passphrase-file' ;;
     'wallet keys') words=' --dataset --persons --wallet-passphrase-file' ;;
+    'trustee rewrap') words=' --guard --secret-file --module --token' ;;
     'dataset create') words=' --header --subject-col --key-col --label-col --group' ;;
     'dataset add') words=' --owners' ;;
     'consent give') words=' --terms --until --wallet --persons --range --all --subject --owner --wallet-passphrase-file' ;;

@@ -20,9 +20,8 @@ typedef struct {
 } p11_t;
 
 /* Log in to the token of that label, of this module.  Fails with
- *   ERR_UNREACHABLE  the module can't be loaded, no such token, or it doesn't answer
- *   ERR_KEY          a wrong PIN, or one try is left before it is locked, and isn't used up
- *   ERR_CONFLICT     several tokens of that label */
+ *   ERR_UNREACHABLE  the module can't be loaded, no such token, several, or it doesn't answer
+ *   ERR_KEY          a wrong PIN, or one try is left before it is locked, and isn't used up */
 VCH_MUST_USE vch_rc p11_open(p11_t *ret, const char *module, const char *token, const uint8_t *pin, size_t pin_n,
                              vch_err_t *);
 void p11_close(p11_t *); /* of a zeroed one too */
