@@ -151,8 +151,8 @@ static vch_rc find_token(const p11_t *t, CK_SLOT_ID *ret, CK_FLAGS *ret_flags, v
  * within seconds; the last try is somebody's who looks at it. */
 static vch_rc log_in(p11_t *t, const uint8_t *pin, size_t pin_n, vch_err_t *err)
 {
-    CK_SLOT_ID slot;
-    CK_FLAGS flags;
+    CK_SLOT_ID slot = 0;
+    CK_FLAGS flags = 0;
     VCH_TRY(find_token(t, &slot, &flags, err));
     if (flags & CKF_USER_PIN_LOCKED) return p11_fail(t, CKR_PIN_LOCKED, "logging in", err);
     if (flags & CKF_USER_PIN_FINAL_TRY)
