@@ -139,7 +139,9 @@ static vch_rc find_token(const p11_t *t, CK_SLOT_ID *ret, CK_FLAGS *ret_flags, v
         CK_TOKEN_INFO info;
         if (t->f->C_GetTokenInfo(slot[i], &info) != CKR_OK || !(info.flags & CKF_TOKEN_INITIALIZED)) continue;
         if (!has_label(&info, t->token)) continue;
-        if (found) return vch_fail(err, VCH_ERR_UNREACHABLE, "token %s: two have that label, and it is not to be guessed which", t->token);
+        if (found)
+            return vch_fail(err, VCH_ERR_UNREACHABLE,
+                            "token %s: two have that label, and it is not to be guessed which", t->token);
         found = true;
         *ret = slot[i];
         *ret_flags = info.flags;
