@@ -31,9 +31,9 @@ static vch_rc load(p11_module_t *m, const char *path, vch_err_t *err)
     if (!library) return vch_fail(err, VCH_ERR_UNREACHABLE, "module can't be loaded: %.300s", dlerror());
     void *symbol = dlsym(library, "C_GetFunctionList");
     memcpy(&get, &symbol, sizeof get); /* C has no cast from an object to a function */
-    if (!symbol || get(&m->f) != CKR_OK || !m->f || m->f->version.major != 2) {
+    if (!symbol || get(&m->f) != CKR_OK || !m->f || m->f->version.major < 2) {
         (void)dlclose(library);
-        return vch_fail(err, VCH_ERR_UNREACHABLE, "module is no PKCS#11 library of version 2: %.300s", path);
+        return vch_fail(err, VCH_ERR_UNREACHABLE, "module is no PKCS#11 library: %.300s", path);
     }
     memcpy(m->path, path, strlen(path) + 1);
     return VCH_OK;

@@ -81,6 +81,7 @@ static vch_rc step_begin(step_t *st, vch_seeds_t *s, vch_err_t *err)
 {
     *st = (step_t){.s = s, .generation = s->generation + 1, .places = s->places, .err = err};
     if (s->broken) return vch_fail(err, VCH_ERR_IO, "%s: a write failed before; open the trustee again", s->dir);
+    if (s->unsettled) VCH_TRY(sd_root_settle(s, err));
     st->place = vch_secret_alloc((s->places + 1) * sizeof *st->place);
     if (!st->place) return no_memory(err);
     if (s->places) memcpy(st->place, s->place, s->places * sizeof *st->place);
@@ -159,9 +160,8 @@ static vch_rc step_end(step_t *st, bool fresh)
                       : vch_fail(st->err, rc, "a trustee's table of keys can't be made: %s", vch_rc_text(rc));
     sd_forget(&table);
     VCH_TRY(rc);
-    s->broken = true; /* until it is known which key is in force, and that the other one is gone */
+    s->broken = true; /* until it is known which key is in force */
     VCH_TRY(sd_root_put(s, st->generation, st->err));
-    VCH_TRY(sd_root_settle(s, st->err));
     s->broken = false;
     remove_old(s, st, old);
     sd_place_t *gone = s->place;
@@ -169,7 +169,7 @@ static vch_rc step_end(step_t *st, bool fresh)
     s->places = st->places;
     st->place = NULL;
     vch_secret_free(gone);
-    return VCH_OK;
+    return sd_root_settle(s, st->err);
 }
 
 static void step_free(step_t *st) { vch_secret_free(st->place); }

@@ -355,7 +355,7 @@ vch_rc sd_root_put(vch_seeds_t *s, uint64_t generation, vch_err_t *err)
     vch_wipe(s->root[SD_WAS].key, 32);
     s->slot = !s->slot;
     s->generation = generation;
-    s->litter = true;
+    s->litter = s->unsettled = true;
     return VCH_OK;
 }
 
@@ -366,8 +366,9 @@ vch_rc sd_root_settle(vch_seeds_t *s, vch_err_t *err)
     sd_root_t *was = &s->root[SD_WAS];
     if (s->guard && s->guard->settle)
         VCH_TRY(s->guard->settle(s->guard->ctx, vch_slice(now->wrapped, now->n), vch_slice(was->wrapped, was->n), err));
+    s->broken = true;
     if (s->litter) VCH_TRY(zero_slot(s, !s->slot, err));
-    s->litter = false;
+    s->broken = s->litter = s->unsettled = false;
     vch_wipe(was, sizeof *was);
     return VCH_OK;
 }

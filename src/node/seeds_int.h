@@ -42,9 +42,10 @@ struct vch_seeds {
     char dir[VCH_PATH_MAX];
     const vch_seeds_guard_t *guard;
     vch_file_t *lock, *root_file;
-    bool broken;   /* a write failed: which root key is in force is known on opening */
-    unsigned slot; /* of root_file that is in force */
-    bool litter;   /* the other slot isn't all zeros */
+    bool broken;    /* a write failed: which root key is in force is known on opening */
+    unsigned slot;  /* of root_file that is in force */
+    bool litter;    /* the other slot isn't all zeros */
+    bool unsettled; /* what was in force before may not be destroyed yet */
     uint64_t generation;
     sd_root_t *root;   /* secret: SD_NOW, SD_NEXT, SD_WAS */
     sd_place_t *place; /* secret: in order of extents */
@@ -77,7 +78,8 @@ vch_rc sd_root_open(vch_seeds_t *, bool *ret_there, vch_err_t *);
 vch_rc sd_root_wrap(vch_seeds_t *, vch_err_t *);
 /* The next one into the other slot, synced: from then on it is in force. */
 vch_rc sd_root_put(vch_seeds_t *, uint64_t generation, vch_err_t *);
-/* What was in force is destroyed: by the guard, and then in its slot. */
+/* What was in force is destroyed: by the guard, and then in its slot.  A guard
+ * that fails is asked again before the next step. */
 vch_rc sd_root_settle(vch_seeds_t *, vch_err_t *);
 
 #endif

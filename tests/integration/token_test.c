@@ -341,6 +341,28 @@ static void a_missing_token(void **state)
     rows_come_out(w, GIVEN);
 }
 
+/* A folder whose seeds are mislaid begins anew, and does not touch the key that opens them. */
+static void mislaid_seeds(void **state)
+{
+    world_t *w = *state;
+    char dir[160], away_at[100];
+    vch_text_t text;
+    trustee_dir(w, 1, dir);
+    snprintf(away_at, sizeof away_at, "%s/seeds-away", w->dir);
+    shell("mv '%s/seeds' '%s'", dir, away_at);
+    OK(vch_vault_status(w->l, &text, &w->err));
+    vch_text_free(&text);
+    assert_int_equal(keys_in_token(w, "vault", "keys"), 4);
+    rows_come_out(w, GIVEN);
+    shell("rm -r '%s/seeds'%s", dir, "");
+    shell("mv '%s' '%s/seeds'", away_at, dir);
+    OK(vch_vault_status(w->l, &text, &w->err));
+    if (strstr(text.p, "\"here\":false")) fail_msg("%s", text.p);
+    vch_text_free(&text);
+    erase(w);
+    status_is(w, "\"state\":\"complete\",\"grade\":\"A");
+}
+
 /* Gone while the trustee wants to forget: the word isn't given; once it is back, all is done. */
 static void no_word_without_the_token(void **state)
 {
@@ -471,6 +493,7 @@ int main(void)
         T(set_up_tokens, wrong_secrets),
         T(set_up_tokens, wrong_tokens),
         T(set_up_tokens, a_missing_token),
+        T(set_up_tokens, mislaid_seeds),
         T(set_up_tokens, no_word_without_the_token),
         T(set_up_tokens, every_bit_of_a_wrapped_key),
         T(set_up_tokens, many_keys_are_destroyed),

@@ -420,6 +420,31 @@ static void test_rewrap(void **state)
     still_there();
 }
 
+/* Another passphrase: the old one opens nothing from then on, and settings that
+ * were left behind are brought along by doing it again. */
+static void test_new_passphrase(void **state)
+{
+    (void)state;
+    static const char old_conf[] = "guard = passphrase\nsecret_file = secret\n";
+    static const char new_conf[] = "guard = passphrase\nsecret_file = second\n";
+    vch_rewrap_t r;
+    vch_guard_t *g;
+    vch_seeds_t *s;
+    fill_store();
+    put(DIR "/secret", SECRET "\n", 0600);
+    put(DIR "/second", "battery staple\n", 0600);
+    GOOD(vch_guard_rewrap(port, DIR, old_conf, &r, &err));
+    GOOD(vch_guard_rewrap(port, DIR, new_conf, &r, &err));
+    still_there();
+    put(DIR "/guard.conf", old_conf, 0600);
+    GOOD(vch_guard_open(&g, port, DIR, &err));
+    REFUSED(VCH_ERR_KEY, "passphrase is wrong", store_opens(g, &s));
+    vch_guard_close(g);
+    put(DIR "/guard.conf.new", new_conf, 0600);
+    GOOD(vch_guard_rewrap(port, DIR, NULL, &r, &err));
+    still_there();
+}
+
 /* A trustee that doesn't open because a rewrap was cut off says so. */
 static void test_told(void **state)
 {
@@ -440,9 +465,9 @@ int main(void)
 {
     if (vch_crypto_start() != VCH_OK) return 1;
     const struct CMUnitTest tests[] = {
-        T(test_settings),   T(test_bad_settings), T(test_files), T(test_secret_line), T(test_modes_and_descriptors),
-        T(test_passphrase), T(test_every_bit),    T(test_cost),  T(test_cost_rises),  T(test_store),
-        T(test_rewrap),     T(test_told),
+        T(test_settings),   T(test_bad_settings),   T(test_files), T(test_secret_line), T(test_modes_and_descriptors),
+        T(test_passphrase), T(test_every_bit),      T(test_cost),  T(test_cost_rises),  T(test_store),
+        T(test_rewrap),     T(test_new_passphrase), T(test_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
