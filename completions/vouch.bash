@@ -5,7 +5,7 @@ _vouch() {
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         if [ -n "$skip" ]; then skip=; continue; fi
         case $word in
-        -C | -o | -w | --dir | --node | --as | --passphrase-file | --keys-dir | --trust | --token-file | --ca-file | --cert-file | --cert-key-file | --operator | --origin | --algorithm | --grant-life | --listen | --tls-cert | --tls-key | --log-level | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --writer | --follow | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --scope | --days | --new-origin | --log) skip=1 ;;
+        -C | -o | -w | --dir | --node | --as | --passphrase-file | --keys-dir | --trust | --token-file | --ca-file | --cert-file | --cert-key-file | --operator | --origin | --algorithm | --grant-life | --listen | --tls-cert | --tls-key | --log-level | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --writer | --guard | --secret-file | --module | --token | --follow | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --scope | --days | --new-origin | --log) skip=1 ;;
         -*) ;;
         *) if [ -z "$noun" ]; then noun=$word; elif [ -z "$verb" ]; then verb=$word; fi ;;
         esac
@@ -16,14 +16,13 @@ _vouch() {
         return
     fi
     case "$noun $verb" in
-    ' ') words='init status check doctor serve verify id party wallet vault storage trustee vault blame dataset terms consent erasure access run model deployment decision bundle log state token config backup witness completion help version ' ;;
+    ' ') words='init status check doctor serve verify id party wallet vault storage trustee blame dataset terms consent erasure access run model deployment decision bundle log state token config backup witness completion help version ' ;;
     'id ') words='new list show ' ;;
     'party ') words='add list show rotate revoke ' ;;
     'wallet ') words='new list show keys ' ;;
-    'vault ') words='up status ' ;;
+    'vault ') words='up status withdraw ' ;;
     'storage ') words='audit repair init serve status ' ;;
-    'trustee ') words='init serve status ' ;;
-    'vault ') words='withdraw ' ;;
+    'trustee ') words='rewrap init serve status ' ;;
     'blame ') words='list verify ' ;;
     'dataset ') words='create add list show versions check diff ' ;;
     'terms ') words='add list show ' ;;
@@ -55,6 +54,7 @@ _vouch() {
     'wallet keys') words=' --dataset --persons --wallet-passphrase-file' ;;
     'storage init') words=' --writer --listen' ;;
     'storage serve') words=' --listen --public-plain --log-level' ;;
+    'trustee rewrap') words=' --guard --secret-file --module --token' ;;
     'trustee init') words=' --follow --trust --ca-file --listen' ;;
     'trustee serve') words=' --listen --public-plain --log-level' ;;
     'dataset create') words=' --header --subject-col --key-col --label-col --group' ;;

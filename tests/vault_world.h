@@ -98,6 +98,9 @@ static void make_other(world_t *w)
     OK(vch_submit_json(w->l, w->key, "party", json, (size_t)n, &r, &w->err));
 }
 
+/* Called when the vault is up and no row has been dealt yet. */
+static void (*before_data)(world_t *);
+
 static int set_up_with(void **state, uint64_t grant_life)
 {
     world_t *w = calloc(1, sizeof *w);
@@ -116,6 +119,7 @@ static int set_up_with(void **state, uint64_t grant_life)
     OK(vch_vault_up(w->l, w->key, &w->err));
     OK(vch_wallet_new(w->wallet, ROWS, 1, NULL, &w->err));
     OK(vch_wallet_open(&w->w, w->wallet, NULL, &w->err));
+    if (before_data) before_data(w);
     make_data(w);
     make_other(w);
     return 0;

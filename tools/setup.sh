@@ -3,15 +3,15 @@
 # tools/setup.sh LEVEL: installs what LEVEL needs and is not there yet.
 #   build  compilers, meson, libraries
 #   demo   build + .venv with scikit-learn
-#   test   demo + clang tools, Go programs, Valgrind, .venv-test with an OpenAPI validator
+#   test   demo + clang tools, Go programs, Valgrind, SoftHSM, .venv-test with an OpenAPI validator
 #   soak   test + qemu, s390x compiler
 # A second run finds everything in place and touches neither network nor disk.
 set -eu
 cd "$(dirname "$0")/.."
 
-build="gcc libc6-dev make meson ninja-build pkg-config libsodium-dev libssl-dev liblmdb-dev libisal-dev libjansson-dev libevent-dev libseccomp-dev libcmocka-dev libsqlite3-dev"
+build="gcc libc6-dev make meson ninja-build pkg-config libsodium-dev libssl-dev liblmdb-dev libisal-dev libjansson-dev libevent-dev libseccomp-dev libcmocka-dev libsqlite3-dev libp11-kit-dev"
 demo=""
-test="openssl clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev golang-golang-x-mod-dev sqlite3 mandoc valgrind"
+test="openssl clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev golang-golang-x-mod-dev sqlite3 mandoc valgrind softhsm2 opensc"
 soak="qemu-user gcc-s390x-linux-gnu libc6-dev-s390x-cross"
 
 level=${1:-}

@@ -166,6 +166,14 @@ VCH_API VCH_MUST_USE vch_rc vch_vault_up(vch_ledger_t *, const vch_signer_t *reg
 /* {"mode", "trustees": [{"name", "here", "why"}], "threshold", "storage": […], "data", "trust"}. */
 VCH_API VCH_MUST_USE vch_rc vch_vault_status(vch_ledger_t *, vch_text_t *ret_json, vch_err_t *);
 
+/* Keep the root key of the trustee in this folder otherwise from now on: as its
+ * guard.conf.new says, or `settings` (the text of one; ERR_CONFLICT when there is
+ * one).  {"was", "now", "extents", "of grade A"}: kinds of guard, extents held,
+ * and those whose keys were never but in a token.  Cut off, or failed, nothing is
+ * lost: do it again without settings.  ERR_LOCKED while the trustee is in use. */
+VCH_API VCH_MUST_USE vch_rc vch_trustee_rewrap(const char *dir, const char *settings, vch_text_t *ret_json,
+                                               vch_err_t *);
+
 /* Every block of every shard against the ledger: [{"node", "here", "shards",
  * "missing" (or unreadable), "blocks", "damaged"}, …]. */
 VCH_API VCH_MUST_USE vch_rc vch_storage_audit(vch_ledger_t *, vch_text_t *ret_json, vch_err_t *);

@@ -195,7 +195,10 @@ static vch_rc confine(role_t *role, const char *listen, vch_err_t *err)
     unsigned done = 0;
     socket_folder(listen, socket);
     const char *const write[] = {role->dir, socket};
-    VCH_TRY(vch_confine(write, socket[0] ? 2 : 1, &done, err));
+    const char *const all_files[] = {"/"};
+    VCH_TRY(role->needs_files ? vch_confine(all_files, 1, &done, err)
+                              : vch_confine(write, socket[0] ? 2 : 1, &done, err));
+    if (role->needs_files) done &= ~VCH_CONFINED_FILES;
     bool all = done == (VCH_CONFINED_CALLS | VCH_CONFINED_FILES);
     DAEMON_SAY(&role->d, all ? VCH_SAY_INFO : VCH_SAY_WARN, "serve.confined",
                {"system calls", NULL, (done & VCH_CONFINED_CALLS) != 0},
@@ -207,6 +210,7 @@ static vch_rc run(role_t *role, const vch_serve_t *o, vch_err_t *err)
 {
     char hex[65];
     VCH_TRY(load_key(role, err));
+    if (role->prepare) VCH_TRY(role->prepare(role, err));
     VCH_TRY(confine(role, o->listen ? o->listen : role->listen, err));
     VCH_TRY(role->start(role, err));
     VCH_TRY(listen_now(role, o, err));

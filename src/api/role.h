@@ -43,8 +43,10 @@ struct role {
     vch_pubkey_t key;
     const role_verb_t *verb; /* ends with verb NULL; at most ROLE_VERBS_MAX */
     void *ctx;
-    vch_rc (*start)(role_t *, vch_err_t *); /* before the first question; may begin threads */
-    void (*stop)(role_t *);                 /* after the last one; also when start failed */
+    vch_rc (*prepare)(role_t *, vch_err_t *); /* before files and calls are given up; NULL: nothing to do */
+    bool needs_files;                         /* other folders than its own: set by prepare */
+    vch_rc (*start)(role_t *, vch_err_t *);   /* before the first question; may begin threads */
+    void (*stop)(role_t *);                   /* after the last one; also when start failed */
 
     daemon_t d;
     http_server_t *http;

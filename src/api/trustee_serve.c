@@ -18,6 +18,7 @@
 
 #include "api/role.h"
 #include "codec/cbor.h"
+#include "node/guard.h"
 #include "node/ini.h"
 #include "node/mirror.h"
 #include "node/node_int.h"
@@ -38,6 +39,7 @@ typedef struct {
     char node_url[1024], ca[1024];
     uint64_t fresh_ms;
     vch_signer_t *key;
+    vch_guard_t *guard;
     pthread_mutex_t following; /* of node; taken before `mutex` */
     vch_ledger_t *node;
     uint64_t swept_boot;
@@ -110,7 +112,7 @@ static vch_rc connect_node(server_t *s, vch_err_t *err)
 static vch_rc open_trustee(server_t *s, const char *replica, vch_err_t *err)
 {
     VCH_TRY(vch_ledger_open(&s->l, replica, 0, err));
-    vch_rc rc = vch_trustee_open(&s->t, s->l, s->role.dir, s->key, s->fresh_ms, err);
+    vch_rc rc = vch_trustee_open(&s->t, s->l, s->role.dir, s->key, vch_guard_seeds(s->guard), s->fresh_ms, err);
     if (rc == VCH_OK) {
         vch_trustee_follows(s->t, s->node);
         return rc;
@@ -303,6 +305,15 @@ static const role_verb_t verbs[] = {{"key", false, do_key},       {"prekey", tru
 
 /* ---- life ------------------------------------------------------------------------------------------- */
 
+/* What its root key is kept with may lie elsewhere: a token's library and files. */
+static vch_rc prepare(role_t *role, vch_err_t *err)
+{
+    server_t *s = role->ctx;
+    VCH_TRY(vch_guard_open(&s->guard, port(), role->dir, err));
+    role->needs_files = vch_guard_kind(s->guard) == VCH_GUARD_TOKEN;
+    return VCH_OK;
+}
+
 static vch_rc start(role_t *role, vch_err_t *err)
 {
     char path[VCH_PATH_MAX];
@@ -322,6 +333,7 @@ static void stop(role_t *role)
     vch_trustee_close(s->t);
     close_ledger(s->l);
     close_ledger(s->node);
+    vch_guard_close(s->guard);
     vch_signer_free(s->key);
 }
 
@@ -334,6 +346,7 @@ vch_rc vch_trustee_serve(const char *dir, const vch_serve_t *o, vch_err_t *err)
     s->role.ctx = s;
     s->role.verb = verbs;
     s->role.max_body = ANSWER_MAX;
+    s->role.prepare = prepare;
     s->role.start = start;
     s->role.stop = stop;
     vch_rc rc = load_conf(s, dir, err);

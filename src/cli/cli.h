@@ -242,6 +242,7 @@ CLI_HANDLER(cli_storage_status);
 CLI_HANDLER(cli_trustee_init);
 CLI_HANDLER(cli_trustee_serve);
 CLI_HANDLER(cli_trustee_status);
+CLI_HANDLER(cli_trustee_rewrap);
 CLI_HANDLER(cli_vault_up);
 CLI_HANDLER(cli_vault_status);
 CLI_HANDLER(cli_dataset_create);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The vault: putting it up, who of it is there, what its storage nodes hold;
  * and its roles as processes of their own. */
+#include <limits.h>
+#include <stdlib.h>
+
 #include "cli/cli.h"
 #include "vouchsafe/vault.h"
 
@@ -132,4 +135,50 @@ vch_rc cli_storage_serve(cli_t *cli)
     vch_serve_t o;
     VCH_TRY(cli_serving(cli, &o));
     return vch_storage_serve(cli->arg[0], &o, &cli->err);
+}
+
+/* ---- a trustee's root key ---------------------------------------------------------- */
+
+static vch_rc put_setting(cli_t *cli, vch_buf_t *b, const char *key, const char *value)
+{
+    vch_rc rc = value ? vch_buf_printf(b, "%s = %s\n", key, value) : VCH_OK;
+    return rc == VCH_OK ? rc : vch_fail(&cli->err, rc, "the settings are too long");
+}
+
+/* A file named on the command line is meant from here, not from the trustee's folder. */
+static vch_rc put_path(cli_t *cli, vch_buf_t *b, const char *key, const char *value)
+{
+    char whole[PATH_MAX];
+    if (!value) return VCH_OK;
+    if (!realpath(value, whole)) return vch_fail(&cli->err, VCH_ERR_NOT_FOUND, "%.300s is not there", value);
+    return put_setting(cli, b, key, whole);
+}
+
+/* The text of a guard.conf; empty when no option is given. */
+static vch_rc guard_settings(cli_t *cli, vch_buf_t *b)
+{
+    const char *module = cli_get(cli, "module"); /* a bare name is looked for where libraries lie */
+    VCH_TRY(put_setting(cli, b, "guard", cli_get(cli, "guard")));
+    VCH_TRY(put_path(cli, b, "secret_file", cli_get(cli, "secret-file")));
+    VCH_TRY(module && strchr(module, '/') ? put_path(cli, b, "module", module) : put_setting(cli, b, "module", module));
+    VCH_TRY(put_setting(cli, b, "token", cli_get(cli, "token")));
+    if (b->n && !cli_get(cli, "guard")) return cli_usage(cli, "--guard is missing");
+    return vch_buf_u8(b, 0);
+}
+
+vch_rc cli_trustee_rewrap(cli_t *cli)
+{
+    char dir[CLI_PATH_MAX];
+    uint64_t number;
+    vch_text_t text;
+    vch_buf_t b;
+    if (cli_parse_u64(cli->arg[0], &number) == VCH_OK)
+        VCH_TRY(cli_path(cli, dir, "%s/vault/trustee-%llu", cli->dir, (unsigned long long)number));
+    else
+        VCH_TRY(cli_path(cli, dir, "%s", cli->arg[0]));
+    vch_buf_init(&b, 8192);
+    vch_rc rc = guard_settings(cli, &b);
+    if (rc == VCH_OK) rc = vch_trustee_rewrap(dir, b.n > 1 ? (const char *)b.p : NULL, &text, &cli->err);
+    vch_buf_free(&b);
+    return rc == VCH_OK ? cli_show_text(cli, &text) : rc;
 }

@@ -81,6 +81,7 @@ static vch_rc step_begin(step_t *st, vch_seeds_t *s, vch_err_t *err)
 {
     *st = (step_t){.s = s, .generation = s->generation + 1, .places = s->places, .err = err};
     if (s->broken) return vch_fail(err, VCH_ERR_IO, "%s: a write failed before; open the trustee again", s->dir);
+    if (s->unsettled) VCH_TRY(sd_root_settle(s, err));
     st->place = vch_secret_alloc((s->places + 1) * sizeof *st->place);
     if (!st->place) return no_memory(err);
     if (s->places) memcpy(st->place, s->place, s->places * sizeof *st->place);
@@ -135,36 +136,40 @@ static void remove_old(vch_seeds_t *s, const step_t *st, uint64_t old_generation
     remove_wiped(s, name);
 }
 
+static vch_rc next_root(step_t *st, bool fresh)
+{
+    vch_seeds_t *s = st->s;
+    s->root[SD_NEXT] = s->root[SD_NOW];
+    if (!fresh) return VCH_OK;
+    VCH_TRY(vch_random(s->port, s->root[SD_NEXT].key, 32, st->err));
+    return sd_root_wrap(s, st->err);
+}
+
 /* fresh: nothing that lies on the disk now is to be opened by what will be there. */
 static vch_rc step_end(step_t *st, bool fresh)
 {
     vch_seeds_t *s = st->s;
     char name[96];
     vch_buf_t table;
-    uint8_t *next = s->root_key + 32;
     uint64_t old = s->generation;
-    memcpy(next, s->root_key, 32);
-    if (fresh) VCH_TRY(vch_random(s->port, next, 32, st->err));
+    VCH_TRY(next_root(st, fresh));
     vch_buf_init(&table, SD_FILE_MAX);
     sd_keys_name(name, st->generation);
     vch_rc rc = sd_put_places(&table, st->place, st->places);
-    rc = rc == VCH_OK ? sd_write_file(s, name, "VCHSKEY1", next, &table, st->err)
+    rc = rc == VCH_OK ? sd_write_file(s, name, "VCHSKEY1", s->root[SD_NEXT].key, &table, st->err)
                       : vch_fail(st->err, rc, "a trustee's table of keys can't be made: %s", vch_rc_text(rc));
     sd_forget(&table);
     VCH_TRY(rc);
     s->broken = true; /* until it is known which key is in force */
-    VCH_TRY(sd_root_put(s, next, st->generation, st->err));
+    VCH_TRY(sd_root_put(s, st->generation, st->err));
     s->broken = false;
-    memcpy(s->root_key, next, 32);
-    vch_wipe(next, 32);
-    s->generation = st->generation;
     remove_old(s, st, old);
     sd_place_t *gone = s->place;
     s->place = st->place;
     s->places = st->places;
     st->place = NULL;
     vch_secret_free(gone);
-    return VCH_OK;
+    return sd_root_settle(s, st->err);
 }
 
 static void step_free(step_t *st) { vch_secret_free(st->place); }
@@ -177,7 +182,7 @@ static vch_rc load_table(vch_seeds_t *s, vch_err_t *err)
     vch_buf_t plain;
     sd_keys_name(name, s->generation);
     vch_buf_init(&plain, SD_FILE_MAX);
-    vch_rc rc = sd_read_file(s, name, "VCHSKEY1", s->root_key, &plain, err);
+    vch_rc rc = sd_read_file(s, name, "VCHSKEY1", s->root[SD_NOW].key, &plain, err);
     if (rc == VCH_OK && (rc = sd_get_places(&s->place, &s->places, vch_buf_slice(&plain))) != VCH_OK)
         rc = vch_fail(err, rc == VCH_ERR_MEMORY ? rc : VCH_ERR_CORRUPT, "%s/%s: %s", s->dir, name, vch_rc_text(rc));
     sd_forget(&plain);
@@ -259,18 +264,20 @@ static vch_rc clear_strays(vch_seeds_t *s, vch_err_t *err)
 static vch_rc open_store(vch_seeds_t *s, vch_err_t *err)
 {
     char path[VCH_PATH_MAX];
-    s->root_key = vch_secret_alloc(64);
-    if (!s->root_key) return no_memory(err);
+    bool there;
+    s->root = vch_secret_alloc(SD_ROOTS * sizeof *s->root);
+    if (!s->root) return no_memory(err);
+    memset(s->root, 0, SD_ROOTS * sizeof *s->root);
     VCH_TRY(vch_mkdirs(s->port, s->dir, err));
     vch_rc rc = vch_path(path, "%s/lock", s->dir);
     if (rc != VCH_OK) return vch_fail(err, rc, "the path is too long");
     VCH_TRY(vch_file_open(s->port, &s->lock, path, VCH_OPEN_CREATE, err));
     rc = s->port->disk->lock(s->port, s->lock, VCH_LOCK_EXCLUSIVE, 0);
     if (rc != VCH_OK) return vch_fail(err, rc, "another process uses the trustee's %s", s->dir);
-    rc = sd_root_open(s, err);
-    if (rc == VCH_ERR_NOT_FOUND) return create(s, err);
-    VCH_TRY(rc);
+    VCH_TRY(sd_root_open(s, &there, err));
+    if (!there) return create(s, err);
     VCH_TRY(load_table(s, err));
+    VCH_TRY(sd_root_settle(s, err));
     return clear_strays(s, err);
 }
 
@@ -295,7 +302,7 @@ void vch_seeds_close(vch_seeds_t *s)
     if (!s) return;
     for (unsigned i = 0; i < SD_CACHE; i++) sd_tree_free(&s->cache[i]);
     vch_secret_free(s->place);
-    vch_secret_free(s->root_key);
+    vch_secret_free(s->root);
     vch_file_close(s->port, s->root_file);
     vch_file_close(s->port, s->lock);
     vch_free(s);
@@ -326,6 +333,7 @@ static vch_rc add_tree(vch_seeds_t *s, const sd_tree_t *t, size_t at, vch_err_t 
     if (rc == VCH_OK) {
         memmove(&st.place[at + 1], &st.place[at], (st.places - at) * sizeof *st.place);
         st.places++;
+        st.place[at].destroys = s->guard && s->guard->destroys;
         rc = step_put(&st, t, &st.place[at]);
     }
     if (rc == VCH_OK) rc = step_end(&st, false);
@@ -495,6 +503,24 @@ vch_rc vch_seeds_drop(vch_seeds_t *s, const vch_hash_t *extent, vch_err_t *err)
     }
     step_free(&st);
     forget_cached(s, extent);
+    return rc;
+}
+
+bool vch_seeds_destroys(const vch_seeds_t *s, const vch_hash_t *extent)
+{
+    bool there;
+    size_t at = place_of(s, extent, &there);
+    return there && s->place[at].destroys;
+}
+
+vch_rc vch_seeds_rewrap(vch_seeds_t *s, vch_err_t *err)
+{
+    step_t st;
+    vch_rc rc = step_begin(&st, s, err);
+    for (size_t i = 0; rc == VCH_OK && i < st.places; i++)
+        if (!s->guard || !s->guard->destroys) st.place[i].destroys = false;
+    if (rc == VCH_OK) rc = step_end(&st, true);
+    step_free(&st);
     return rc;
 }
 

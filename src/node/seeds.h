@@ -24,14 +24,23 @@
 
 typedef struct vch_seeds vch_seeds_t;
 
-/* How the root key is kept.  A function that wraps it may stand behind it later
- * (a passphrase, a token); NULL: the file itself, mode 0600, which is grade B. */
+#define VCH_WRAPPED_MAX 488u
+
+/* How the root key is kept (guard.h).  NULL instead of one: the file itself,
+ * mode 0600, which is grade B. */
 typedef struct {
-    /* 32 bytes in, at most 512 out, and back.  `unwrap` of what was never
-     * wrapped here is ERR_KEY. */
+    /* 32 bytes in, at most VCH_WRAPPED_MAX out, and back.  `unwrap` of what was
+     * never wrapped here is ERR_KEY. */
     vch_rc (*wrap)(void *ctx, vch_buf_t *ret, const uint8_t key[32], vch_err_t *);
     vch_rc (*unwrap)(void *ctx, uint8_t ret[32], vch_slice_t, vch_err_t *);
     void *ctx;
+    /* NULL: there is nothing to do.  `now` is in force, and durable.  Whatever
+     * else was wrapped for this store must not be unwrapped again, from no copy
+     * of it: `was`, which was in force before (empty when that isn't known), and
+     * what never got that far.  Either may be another guard's.  Done again, at
+     * the next opening too, until it succeeds. */
+    vch_rc (*settle)(void *ctx, vch_slice_t now, vch_slice_t was, vch_err_t *);
+    bool destroys; /* what settle destroys lay in no other place: grade A */
 } vch_seeds_guard_t;
 
 /* Made when there is none.  The guard is borrowed until close. */
@@ -62,6 +71,11 @@ typedef struct {
  * Extents that aren't there are stepped over: they hold nothing.  *ret_done
  * (may be NULL): leaves that could be derived before and can't be now. */
 VCH_MUST_USE vch_rc vch_seeds_forget(vch_seeds_t *, const vch_forget_t *, size_t n, uint64_t *ret_done, vch_err_t *);
+/* Was no root key above this extent's seeds ever kept but by a guard that
+ * destroys?  false for an extent that isn't held. */
+bool vch_seeds_destroys(const vch_seeds_t *, const vch_hash_t *extent);
+/* A fresh root key, wrapped by the guard that the store was opened with. */
+VCH_MUST_USE vch_rc vch_seeds_rewrap(vch_seeds_t *, vch_err_t *);
 /* Drop whole extents (an ingest that was never registered). */
 VCH_MUST_USE vch_rc vch_seeds_drop(vch_seeds_t *, const vch_hash_t *extent, vch_err_t *);
 typedef vch_rc (*vch_seeds_fn)(void *ctx, const vch_hash_t *extent);

@@ -3,7 +3,8 @@
  *
  *   root          two slots of 512 bytes, one in force:
  *                 "VCHSEED1" ‖ u64 generation ‖ u32 n ‖ wrapped root key n ‖ u32 crc32c of all before
- *   keys.<gen>    "VCHSKEY1" ‖ box: u32 n ‖ n × (extent 32 ‖ u64 generation ‖ key 32), in order of extents
+ *   keys.<gen>    "VCHSKEY1" ‖ box: u32 n ‖ n × (extent 32 ‖ u64 generation ‖ key 32), in order of extents;
+ *                 the top bit of a generation: only guards that destroy ever kept the root key above
  *   <extent>.<gen> "VCHTREE1" ‖ box: network 32 ‖ extent 32 ‖ u8 n ‖ u8 t ‖ u8 groups ‖ u32 rows ‖ u8 trustee ‖ u8
  * trees ‖ trees × (u8 set ‖ R_T 32 ‖ u32 seeds ‖ seeds × (u8 level ‖ u32 number ‖ seed 32))
  *
@@ -13,7 +14,10 @@
 #include "node/seeds_int.h"
 
 #define SLOT 512u
-#define WRAPPED_MAX (SLOT - 24u)
+#define DESTROYS (UINT64_C(1) << 63)
+
+_Static_assert(VCH_WRAPPED_MAX == SLOT - 24u, "what is wrapped fits its slot");
+
 #define SEED_SIZE 37u
 #define PLACE_SIZE 72u
 #define TREE_HEAD 73u
@@ -146,7 +150,7 @@ vch_rc sd_put_places(vch_buf_t *b, const sd_place_t *p, size_t n)
     to += 4;
     for (size_t i = 0; i < n; i++, to += PLACE_SIZE) {
         memcpy(to, p[i].extent.b, 32);
-        vch_put_u64(to + 32, p[i].generation);
+        vch_put_u64(to + 32, p[i].generation | (p[i].destroys ? DESTROYS : 0));
         memcpy(to + 40, p[i].key, 32);
     }
     return VCH_OK;
@@ -161,7 +165,8 @@ vch_rc sd_get_places(sd_place_t **ret, size_t *ret_n, vch_slice_t b)
     for (size_t i = 0; i < n; i++) {
         const uint8_t *from = b.p + 4 + i * PLACE_SIZE;
         memcpy(p[i].extent.b, from, 32);
-        p[i].generation = vch_get_u64(from + 32);
+        p[i].generation = vch_get_u64(from + 32) & ~DESTROYS;
+        p[i].destroys = vch_get_u64(from + 32) & DESTROYS;
         memcpy(p[i].key, from + 40, 32);
         if (i && memcmp(p[i - 1].extent.b, p[i].extent.b, 32) >= 0) {
             vch_secret_free(p);
@@ -232,25 +237,10 @@ vch_rc sd_read_file(vch_seeds_t *s, const char *name, const char magic[8], const
 
 /* ---- the root file ------------------------------------------------------------------------------ */
 
-static vch_rc wrap(const vch_seeds_t *s, vch_buf_t *ret, const uint8_t key[32], vch_err_t *err)
-{
-    if (s->guard) return s->guard->wrap(s->guard->ctx, ret, key, err);
-    vch_rc rc = vch_buf_put(ret, key, 32);
-    return rc == VCH_OK ? rc : vch_fail(err, rc, "out of memory");
-}
-
-static vch_rc unwrap(const vch_seeds_t *s, uint8_t ret[32], vch_slice_t wrapped, vch_err_t *err)
-{
-    if (s->guard) return s->guard->unwrap(s->guard->ctx, ret, wrapped, err);
-    if (wrapped.n != 32) return vch_fail(err, VCH_ERR_KEY, "the trustee's root key is wrapped, and no guard was given");
-    memcpy(ret, wrapped.p, 32);
-    return VCH_OK;
-}
-
 static bool slot_good(const uint8_t *p, uint64_t *ret_generation, vch_slice_t *ret_wrapped)
 {
     uint32_t n = vch_get_u32(p + 16);
-    if (memcmp(p, "VCHSEED1", 8) != 0 || n < 1 || n > WRAPPED_MAX) return false;
+    if (memcmp(p, "VCHSEED1", 8) != 0 || n < 1 || n > VCH_WRAPPED_MAX) return false;
     if (vch_get_u32(p + 20 + n) != vch_crc32c(0, p, 20 + n)) return false;
     *ret_generation = vch_get_u64(p + 8);
     *ret_wrapped = vch_slice(p + 20, n);
@@ -272,70 +262,113 @@ static bool all_zero(const uint8_t *p, size_t n)
     return any == 0;
 }
 
+static vch_rc unwrap(vch_seeds_t *s, vch_err_t *err)
+{
+    sd_root_t *now = &s->root[SD_NOW];
+    vch_slice_t wrapped = vch_slice(now->wrapped, now->n);
+    if (s->guard) return s->guard->unwrap(s->guard->ctx, now->key, wrapped, err);
+    if (now->n != 32) return vch_fail(err, VCH_ERR_KEY, "the trustee's root key is wrapped, and no guard was given");
+    memcpy(now->key, now->wrapped, 32);
+    return VCH_OK;
+}
+
+static void keep_wrapped(sd_root_t *to, vch_slice_t wrapped)
+{
+    memcpy(to->wrapped, wrapped.p, wrapped.n);
+    to->n = wrapped.n;
+}
+
 /* A slot that isn't in force may hold an old root key even when its checksum is
  * wrong: zeros written over it may have been torn. */
-static vch_rc take_slots(vch_seeds_t *s, const uint8_t *p, vch_err_t *err)
+static vch_rc take_slots(vch_seeds_t *s, const uint8_t *p, bool *ret_there, vch_err_t *err)
 {
     uint64_t generation[2] = {0};
     vch_slice_t wrapped[2] = {{NULL, 0}};
     bool good[2];
     for (unsigned i = 0; i < 2; i++) good[i] = slot_good(p + i * SLOT, &generation[i], &wrapped[i]);
-    if (!good[0] && !good[1]) return VCH_ERR_NOT_FOUND;
+    *ret_there = good[0] || good[1];
+    if (!*ret_there) return VCH_OK;
     s->slot = !good[0] || (good[1] && generation[1] > generation[0]);
+    s->litter = !all_zero(p + !s->slot * SLOT, SLOT);
     s->generation = generation[s->slot];
-    VCH_TRY(unwrap(s, s->root_key, wrapped[s->slot], err));
-    return all_zero(p + !s->slot * SLOT, SLOT) ? VCH_OK : zero_slot(s, !s->slot, err);
+    keep_wrapped(&s->root[SD_NOW], wrapped[s->slot]);
+    if (good[!s->slot]) keep_wrapped(&s->root[SD_WAS], wrapped[!s->slot]);
+    return unwrap(s, err);
 }
 
-vch_rc sd_root_open(vch_seeds_t *s, vch_err_t *err)
+vch_rc sd_root_open(vch_seeds_t *s, bool *ret_there, vch_err_t *err)
 {
     char path[VCH_PATH_MAX];
     uint64_t size;
+    *ret_there = false;
     vch_rc rc = vch_path(path, "%s/root", s->dir);
     if (rc != VCH_OK) return vch_fail(err, rc, "the path is too long");
     VCH_TRY(vch_file_open(s->port, &s->root_file, path, VCH_OPEN_CREATE, err));
     rc = s->port->disk->size(s->port, s->root_file, &size);
     if (rc != VCH_OK) return vch_fail(err, rc, "%s: %s", path, vch_rc_text(rc));
-    if (size < 2 * SLOT) return VCH_ERR_NOT_FOUND;
+    if (size < 2 * SLOT) return VCH_OK;
     uint8_t *p = vch_secret_alloc(2 * SLOT);
     if (!p) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
     rc = vch_file_read(s->port, s->root_file, p, 2 * SLOT, 0, err);
-    if (rc == VCH_OK) rc = take_slots(s, p, err);
+    if (rc == VCH_OK) rc = take_slots(s, p, ret_there, err);
     vch_secret_free(p);
     return rc;
 }
 
-static vch_rc fill_slot(const vch_seeds_t *s, uint8_t slot[SLOT], const uint8_t key[32], uint64_t generation,
-                        vch_err_t *err)
+vch_rc sd_root_wrap(vch_seeds_t *s, vch_err_t *err)
 {
+    sd_root_t *next = &s->root[SD_NEXT];
     vch_buf_t wrapped;
-    vch_buf_init(&wrapped, WRAPPED_MAX);
-    vch_rc rc = wrap(s, &wrapped, key, err);
-    if (rc == VCH_OK) {
-        memcpy(slot, "VCHSEED1", 8);
-        vch_put_u64(slot + 8, generation);
-        vch_put_u32(slot + 16, (uint32_t)wrapped.n);
-        memcpy(slot + 20, wrapped.p, wrapped.n);
-        vch_put_u32(slot + 20 + wrapped.n, vch_crc32c(0, slot, 20 + wrapped.n));
+    if (!s->guard) {
+        keep_wrapped(next, vch_slice(next->key, 32));
+        return VCH_OK;
     }
+    vch_buf_init(&wrapped, VCH_WRAPPED_MAX);
+    vch_rc rc = s->guard->wrap(s->guard->ctx, &wrapped, next->key, err);
+    if (rc == VCH_OK) keep_wrapped(next, vch_buf_slice(&wrapped));
     sd_forget(&wrapped);
     return rc;
 }
 
-vch_rc sd_root_put(vch_seeds_t *s, const uint8_t key[32], uint64_t generation, vch_err_t *err)
+static void fill_slot(uint8_t slot[SLOT], const sd_root_t *root, uint64_t generation)
 {
-    unsigned slot = !s->slot;
+    memset(slot, 0, SLOT);
+    memcpy(slot, "VCHSEED1", 8);
+    vch_put_u64(slot + 8, generation);
+    vch_put_u32(slot + 16, (uint32_t)root->n);
+    memcpy(slot + 20, root->wrapped, root->n);
+    vch_put_u32(slot + 20 + root->n, vch_crc32c(0, slot, 20 + root->n));
+}
+
+vch_rc sd_root_put(vch_seeds_t *s, uint64_t generation, vch_err_t *err)
+{
     uint8_t *p = vch_secret_alloc(SLOT);
     if (!p) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
-    memset(p, 0, SLOT);
-    vch_rc rc = fill_slot(s, p, key, generation, err);
-    if (rc == VCH_OK) {
-        rc = s->port->disk->write(s->port, s->root_file, p, SLOT, (uint64_t)slot * SLOT);
-        if (rc == VCH_OK) rc = s->port->disk->sync(s->port, s->root_file);
-        if (rc != VCH_OK) vch_fail(err, rc, "the trustee's root key can't be written: %s", vch_rc_text(rc));
-    }
+    fill_slot(p, &s->root[SD_NEXT], generation);
+    vch_rc rc = s->port->disk->write(s->port, s->root_file, p, SLOT, (uint64_t)!s->slot * SLOT);
+    if (rc == VCH_OK) rc = s->port->disk->sync(s->port, s->root_file);
     vch_secret_free(p);
-    VCH_TRY(rc);
-    s->slot = slot;
-    return zero_slot(s, !slot, err);
+    if (rc != VCH_OK) return vch_fail(err, rc, "the trustee's root key can't be written: %s", vch_rc_text(rc));
+    s->root[SD_WAS] = s->root[SD_NOW];
+    s->root[SD_NOW] = s->root[SD_NEXT];
+    vch_wipe(&s->root[SD_NEXT], sizeof s->root[SD_NEXT]);
+    vch_wipe(s->root[SD_WAS].key, 32);
+    s->slot = !s->slot;
+    s->generation = generation;
+    s->litter = s->unsettled = true;
+    return VCH_OK;
+}
+
+/* The slot comes last: as long as it can be read, the guard can be told again. */
+vch_rc sd_root_settle(vch_seeds_t *s, vch_err_t *err)
+{
+    const sd_root_t *now = &s->root[SD_NOW];
+    sd_root_t *was = &s->root[SD_WAS];
+    if (s->guard && s->guard->settle)
+        VCH_TRY(s->guard->settle(s->guard->ctx, vch_slice(now->wrapped, now->n), vch_slice(was->wrapped, was->n), err));
+    s->broken = true;
+    if (s->litter) VCH_TRY(zero_slot(s, !s->slot, err));
+    s->broken = s->litter = s->unsettled = false;
+    vch_wipe(was, sizeof *was);
+    return VCH_OK;
 }

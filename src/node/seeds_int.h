@@ -14,8 +14,16 @@
 typedef struct {
     vch_hash_t extent;
     uint64_t generation;
+    bool destroys; /* only guards that destroy ever kept the root key above it */
     uint8_t key[32];
 } sd_place_t;
+
+/* A root key and what lies of it on the disk. */
+typedef struct {
+    uint8_t key[32];
+    uint8_t wrapped[VCH_WRAPPED_MAX];
+    size_t n;
+} sd_root_t;
 
 /* One extent, opened. */
 typedef struct {
@@ -27,15 +35,19 @@ typedef struct {
     vch_kt_seed_t *seed;          /* secret: all trees', one after another */
 } sd_tree_t;
 
+enum { SD_NOW, SD_NEXT, SD_WAS, SD_ROOTS }; /* in force; will be; was, if its slot can still be read (no key) */
+
 struct vch_seeds {
     vch_port_t *port;
     char dir[VCH_PATH_MAX];
     const vch_seeds_guard_t *guard;
     vch_file_t *lock, *root_file;
-    bool broken;   /* a write failed: which root key is in force is known on opening */
-    unsigned slot; /* of root_file that is in force */
+    bool broken;    /* a write failed: which root key is in force is known on opening */
+    unsigned slot;  /* of root_file that is in force */
+    bool litter;    /* the other slot isn't all zeros */
+    bool unsettled; /* what was in force before may not be destroyed yet */
     uint64_t generation;
-    uint8_t *root_key; /* secret: 32, and 32 for the next */
+    sd_root_t *root;   /* secret: SD_NOW, SD_NEXT, SD_WAS */
     sd_place_t *place; /* secret: in order of extents */
     size_t places;
     sd_tree_t cache[SD_CACHE];
@@ -60,9 +72,14 @@ void sd_tree_name(char ret[96], const vch_hash_t *extent, uint64_t generation);
 void sd_keys_name(char ret[96], uint64_t generation);
 
 /* ---- the root file: two slots of 512 bytes ---- */
-/* ERR_NOT_FOUND: there is none yet, or none that is good. */
-vch_rc sd_root_open(vch_seeds_t *, vch_err_t *);
-/* Root key and generation into the other slot, synced; then the old slot becomes zeros. */
-vch_rc sd_root_put(vch_seeds_t *, const uint8_t key[32], uint64_t generation, vch_err_t *);
+/* *ret_there: false when there is none yet, or none that is good. */
+vch_rc sd_root_open(vch_seeds_t *, bool *ret_there, vch_err_t *);
+/* Wrap the next key. */
+vch_rc sd_root_wrap(vch_seeds_t *, vch_err_t *);
+/* The next one into the other slot, synced: from then on it is in force. */
+vch_rc sd_root_put(vch_seeds_t *, uint64_t generation, vch_err_t *);
+/* What was in force is destroyed: by the guard, and then in its slot.  A guard
+ * that fails is asked again before the next step. */
+vch_rc sd_root_settle(vch_seeds_t *, vch_err_t *);
 
 #endif

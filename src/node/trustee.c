@@ -2,6 +2,7 @@
 /* A trustee's directory, prekeys and deals. */
 #include "codec/cbor.h"
 #include "merkle/keyroot.h"
+#include "node/guard.h"
 #include "node/node_int.h"
 #include "node/trustee_int.h"
 
@@ -69,7 +70,7 @@ static vch_rc keep_dealt(vch_trustee_t *t, const vch_hash_t *extent, vch_err_t *
 
 /* ---- opening ---------------------------------------------------------------------------- */
 
-static vch_rc open_parts(vch_trustee_t *t, const char *dir, vch_err_t *err)
+static vch_rc open_parts(vch_trustee_t *t, const char *dir, const vch_seeds_guard_t *guard, vch_err_t *err)
 {
     char seeds[VCH_PATH_MAX];
     vch_rc rc = vch_path(t->dir, "%s", dir);
@@ -78,13 +79,14 @@ static vch_rc open_parts(vch_trustee_t *t, const char *dir, vch_err_t *err)
     t->secret = vch_secret_alloc(VCH_SEAL_KEY);
     if (!t->secret) return no_memory(err);
     VCH_TRY(vch_mkdirs(t->l->port, dir, err));
-    VCH_TRY(vch_seeds_open(&t->seeds, t->l->port, seeds, NULL, err));
+    rc = vch_seeds_open(&t->seeds, t->l->port, seeds, guard, err);
+    if (rc != VCH_OK) return vch_guard_told(t->l->port, dir, rc, err);
     VCH_TRY(load_dealt(t, err));
     return tr_load_held(t, err);
 }
 
 vch_rc vch_trustee_open(vch_trustee_t **ret, vch_ledger_t *l, const char *dir, const vch_signer_t *key,
-                        uint64_t fresh_ms, vch_err_t *err)
+                        const vch_seeds_guard_t *guard, uint64_t fresh_ms, vch_err_t *err)
 {
     VCH_TRY(vch_here(l, err));
     vch_trustee_t *t = vch_alloc(sizeof *t);
@@ -93,7 +95,7 @@ vch_rc vch_trustee_open(vch_trustee_t **ret, vch_ledger_t *l, const char *dir, c
     t->key = key;
     t->id = vch_pubkey_id(vch_signer_public(key));
     t->fresh_ms = fresh_ms;
-    vch_rc rc = open_parts(t, dir, err);
+    vch_rc rc = open_parts(t, dir, guard, err);
     if (rc == VCH_OK)
         *ret = t;
     else

@@ -26,11 +26,12 @@ typedef struct vch_trustee vch_trustee_t;
  * open: enough for a reader that was cut off, too few for one that serves others. */
 #define VCH_FETCHES_MAX 8u
 
-/* The directory is made when missing; the key is borrowed until close.
+/* The directory is made when missing; key and guard (NULL: the file itself) are
+ * borrowed until close.
  * fresh_ms: how old the newest quorum of witnesses may be where the ledger's
  * policy wants one. */
 VCH_MUST_USE vch_rc vch_trustee_open(vch_trustee_t **ret, vch_ledger_t *, const char *dir, const vch_signer_t *key,
-                                     uint64_t fresh_ms, vch_err_t *);
+                                     const vch_seeds_guard_t *, uint64_t fresh_ms, vch_err_t *);
 void vch_trustee_close(vch_trustee_t *); /* wipes; NULL is fine */
 /* For a trustee whose ledger follows another node: what it says goes through
  * `home`, borrowed, and nothing is handed out unless vch_trustee_heard was

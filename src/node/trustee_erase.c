@@ -174,7 +174,7 @@ static vch_rc find_unsaid(eraser_t *e, const vch_erased_t *one, vch_hash_t *ret,
     return VCH_OK;
 }
 
-static vch_rc put_word(vch_buf_t *b, const vch_id_t *erase, const vch_hash_t *extent, size_t n)
+static vch_rc put_word(vch_buf_t *b, const vch_id_t *erase, const vch_hash_t *extent, size_t n, unsigned grade)
 {
     VCH_TRY(vch_cbor_map(b, 3));
     VCH_TRY(vch_cbor_uint(b, VCH_F_DESTROYED_ERASE));
@@ -183,25 +183,45 @@ static vch_rc put_word(vch_buf_t *b, const vch_id_t *erase, const vch_hash_t *ex
     VCH_TRY(vch_cbor_array(b, n));
     for (size_t i = 0; i < n; i++) VCH_TRY(vch_cbor_bytes(b, extent[i].b, 32));
     VCH_TRY(vch_cbor_uint(b, VCH_F_DESTROYED_GRADE));
-    return vch_cbor_uint(b, VCH_GRADE_B);
+    return vch_cbor_uint(b, grade);
 }
 
 #define EXTENTS_A_WORD 1024u
 
-static vch_rc say_one(eraser_t *e, const vch_erased_t *one, vch_hash_t *extent)
+static vch_rc say(eraser_t *e, const vch_erased_t *one, const vch_hash_t *extent, size_t n, unsigned grade)
 {
-    size_t n;
     vch_receipt_t receipt;
     vch_buf_t b;
-    VCH_TRY(find_unsaid(e, one, extent, EXTENTS_A_WORD, &n));
     if (n == 0) return VCH_OK;
     vch_buf_init(&b, 1u << 16);
-    vch_rc rc = put_word(&b, &one->erase, extent, n);
+    vch_rc rc = put_word(&b, &one->erase, extent, n, grade);
     vch_slice_t fields = vch_buf_slice(&b);
     rc = rc == VCH_OK ? vch_ledger_write(e->t->home, e->t->key, VCH_KIND_KEY_DESTROYED, &fields, 1, &receipt, e->err)
                       : vch_fail(e->err, rc, "the word that keys were destroyed can't be written");
     vch_buf_free(&b);
     return rc;
+}
+
+/* Extents whose seeds were at no time but under a token come first. */
+static size_t part(vch_trustee_t *t, vch_hash_t *extent, size_t n)
+{
+    size_t a = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!vch_seeds_destroys(t->seeds, &extent[i])) continue;
+        vch_hash_t moved = extent[a];
+        extent[a++] = extent[i];
+        extent[i] = moved;
+    }
+    return a;
+}
+
+static vch_rc say_one(eraser_t *e, const vch_erased_t *one, vch_hash_t *extent)
+{
+    size_t n;
+    VCH_TRY(find_unsaid(e, one, extent, EXTENTS_A_WORD, &n));
+    size_t a = part(e->t, extent, n);
+    VCH_TRY(say(e, one, extent, a, VCH_GRADE_A));
+    return say(e, one, extent + a, n - a, VCH_GRADE_B);
 }
 
 vch_rc vch_trustee_erase(vch_trustee_t *t, vch_err_t *err)

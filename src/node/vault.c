@@ -3,6 +3,7 @@
  * vault/storage-N, each with the key of its party in key.pem. */
 #include <stdio.h>
 
+#include "node/guard.h"
 #include "node/node_int.h"
 #include "node/remote_int.h"
 #include "node/trustee.h"
@@ -63,6 +64,7 @@ vch_rc vch_vault_holding(vch_ledger_t *l, const vch_id_t *dataset, uint32_t exte
 typedef struct {
     vch_peer_t peer;
     vch_signer_t *key;
+    vch_guard_t *guard;
     vch_trustee_t *trustee;
 } embedded_t;
 
@@ -101,6 +103,7 @@ static void peer_close(vch_peer_t *p)
 {
     embedded_t *e = (embedded_t *)(void *)p;
     vch_trustee_close(e->trustee);
+    vch_guard_close(e->guard);
     vch_signer_free(e->key);
     vch_free(e);
 }
@@ -119,7 +122,9 @@ vch_rc vch_peer_embedded(vch_peer_t **ret, vch_ledger_t *l, const char *dir, vch
     if (!e) return no_memory(err);
     e->peer.ops = &embedded_ops;
     rc = nd_key_load(l->port, path, NULL, &e->key, err);
-    if (rc == VCH_OK) rc = vch_trustee_open(&e->trustee, l, dir, e->key, l->in->vault.fresh_ms, err);
+    if (rc == VCH_OK) rc = vch_guard_open(&e->guard, l->port, dir, err);
+    if (rc == VCH_OK)
+        rc = vch_trustee_open(&e->trustee, l, dir, e->key, vch_guard_seeds(e->guard), l->in->vault.fresh_ms, err);
     if (rc != VCH_OK) {
         peer_close(&e->peer);
         return rc;
@@ -219,7 +224,8 @@ vch_rc vch_vault_up(vch_ledger_t *l, const vch_signer_t *registrar, vch_err_t *e
 static bool only_that_one(vch_rc rc)
 {
     return rc == VCH_ERR_NOT_FOUND || rc == VCH_ERR_CORRUPT || rc == VCH_ERR_KEY || rc == VCH_ERR_FORMAT ||
-           rc == VCH_ERR_VERSION || rc == VCH_ERR_READ_ONLY || rc == VCH_ERR_IO;
+           rc == VCH_ERR_VERSION || rc == VCH_ERR_READ_ONLY || rc == VCH_ERR_IO || rc == VCH_ERR_UNREACHABLE ||
+           rc == VCH_ERR_UNSUPPORTED;
 }
 
 static vch_rc open_trustees(vch_vault_t *v, vch_err_t *err)

@@ -101,7 +101,10 @@ static vch_rc real_read(vch_port_t *port, vch_file_t *file, size_t *ret_n, void 
     if (!off_fits(at, n)) return VCH_ERR_LIMIT;
     size_t done = 0;
     while (done < n) {
-        ssize_t got = pread(file->fd, (uint8_t *)buf + done, vch_min(n - done, IO_MAX), (off_t)(at + done));
+        size_t want = vch_min(n - done, IO_MAX);
+        ssize_t got = pread(file->fd, (uint8_t *)buf + done, want, (off_t)(at + done));
+        if (got < 0 && errno == ESPIPE && at == 0)
+            got = read(file->fd, (uint8_t *)buf + done, want); /* a pipe's next */
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return vch__real_rc(errno);
         if (got == 0) break;

@@ -500,6 +500,7 @@ def the_vault():
     error_of(1, "ERR_FORMAT", "vault", "withdraw", path("no.blame"))
     covered.update(["blame verify", "vault withdraw"])  # of real ones: served_vault_test.py
     error_of(6, "ERR_NOT_FOUND", "storage", "repair", "4")
+    a_root_key_under_a_passphrase(grant)
     backup = path("vaulted-backup")
     ask("backup", "make", backup)
     assert sorted(os.listdir(os.path.join(backup, "vault"))) == ["storage-1", "storage-2", "storage-3"]
@@ -579,6 +580,29 @@ def roles_of_the_vault():
     with open(conf, "w") as file:
         file.write(before)
     expect(0, "config", "accept")
+
+
+def a_root_key_under_a_passphrase(grant):
+    folder = os.path.join(LEDGER, "vault", "trustee-1")
+    secret = path("phrase", "correct horse\n")
+    os.chmod(secret, 0o600)
+    error_of(6, "ERR_NOT_FOUND", "trustee", "rewrap", "1")
+    error_of(6, "ERR_NOT_FOUND", "trustee", "rewrap", "7", "--guard", "file")
+    error_of(2, "ERR_USAGE", "trustee", "rewrap", "1", "--secret-file", secret)
+    assert "must be file, passphrase or token" in error_of(1, "ERR_FORMAT", "trustee", "rewrap", "1", "--guard", "x")["text"]
+    done = ask("trustee", "rewrap", "1", "--guard", "passphrase", "--secret-file", secret)
+    assert (done["was"], done["now"], done["extents"], done["of grade A"]) == ("file", "passphrase", 2, 0), done
+    assert ask("access", "fetch", grant, "--as", "vault-team", "-o", path("wrapped.csv"))["rows"] == 7
+    os.chmod(secret, 0o604)
+    status = ask("vault", "status")["trustees"]
+    assert [t["here"] for t in status] == [False, True, True] and "others can read it" in status[0]["why"], status
+    os.chmod(secret, 0o600)
+    with open(os.path.join(folder, "guard.conf.new"), "w") as file:
+        file.write("guard = file\n")
+    os.chmod(file.name, 0o600)
+    assert ask("trustee", "rewrap", folder)["now"] == "file"
+    assert not os.path.exists(file.name) and open(os.path.join(folder, "guard.conf")).read() == "guard = file\n"
+    assert all(t["here"] for t in ask("vault", "status")["trustees"])
 
 
 def texts_are_those_of_the_table():

@@ -209,7 +209,7 @@ static void alone_open(world_t *w, alone_t *a, unsigned number)
     snprintf(dir, sizeof dir, "%s/vault/trustee-%u", w->ledger, number);
     snprintf(path, sizeof path, "%s/key.pem", dir);
     OK(vch_signer_load(&a->key, path, NULL, &w->err));
-    OK(vch_trustee_open(&a->t, w->l, dir, a->key, 60000, &w->err));
+    OK(vch_trustee_open(&a->t, w->l, dir, a->key, NULL, 60000, &w->err));
     vch_id_t grant = ask_for(w, w->key, NULL, GIVEN);
     OK(vch_use_open(&use, w->l, w->key, &grant, 1, &w->err));
     a->extent = use.id[0];
@@ -651,7 +651,7 @@ static void one_process_a_trustee(void **state)
     char dir[160];
     alone_open(w, &a, 1);
     snprintf(dir, sizeof dir, "%s/vault/trustee-1", w->ledger);
-    IS(VCH_ERR_LOCKED, vch_trustee_open(&again, w->l, dir, a.key, 60000, &w->err));
+    IS(VCH_ERR_LOCKED, vch_trustee_open(&again, w->l, dir, a.key, NULL, 60000, &w->err));
     alone_close(&a);
 }
 
