@@ -5,7 +5,7 @@ _vouch() {
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         if [ -n "$skip" ]; then skip=; continue; fi
         case $word in
-        -C | -o | -w | --dir | --node | --as | --passphrase-file | --keys-dir | --trust | --token-file | --ca-file | --cert-file | --cert-key-file | --operator | --origin | --algorithm | --grant-life | --listen | --tls-cert | --tls-key | --log-level | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --writer | --guard | --secret-file | --module | --token | --follow | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --scope | --days | --new-origin | --log) skip=1 ;;
+        -C | -o | -w | --dir | --node | --as | --passphrase-file | --keys-dir | --trust | --token-file | --ca-file | --cert-file | --cert-key-file | --operator | --origin | --algorithm | --grant-life | --listen | --tls-cert | --tls-key | --log-level | --against | --as-of | --role | --key | --key-passphrase-file | --reason | --since | --owners | --wallet-passphrase-file | --dataset | --persons | --challenges | --writer | --guard | --secret-file | --module | --token | --follow | --header | --subject-col | --key-col | --label-col | --group | --terms | --until | --wallet | --range | --subject | --owner | --purpose | --processing | --fetch | --output | --grant | --name | --seed | --holdout | --work | --digest | --run | --action | --reference | --scope | --days | --new-origin | --log) skip=1 ;;
         -*) ;;
         *) if [ -z "$noun" ]; then noun=$word; elif [ -z "$verb" ]; then verb=$word; fi ;;
         esac
@@ -52,6 +52,7 @@ _vouch() {
     'wallet list') words=' --wallet-passphrase-file' ;;
     'wallet show') words=' --wallet-passphrase-file' ;;
     'wallet keys') words=' --dataset --persons --wallet-passphrase-file' ;;
+    'storage audit') words=' --challenges' ;;
     'storage init') words=' --writer --listen' ;;
     'storage serve') words=' --listen --public-plain --log-level' ;;
     'trustee rewrap') words=' --guard --secret-file --module --token' ;;

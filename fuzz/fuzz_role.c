@@ -35,14 +35,37 @@ static vch_rc take(role_call_t *c, vch_ask_shape_t shape)
 static vch_rc name(role_call_t *c) { return take(c, VCH_ASK_NAME); }
 static vch_rc range(role_call_t *c) { return take(c, VCH_ASK_RANGE); }
 static vch_rc bytes(role_call_t *c) { return take(c, VCH_ASK_BYTES); }
+static vch_rc prove(role_call_t *c)
+{
+    vch_object_ask_t a;
+    vch_buf_t again;
+    uint32_t chunk;
+    vch_rc rc = vch_prove_ask_get(&a, &chunk, c->req->body);
+    if (rc != VCH_OK) return rc;
+    vch_buf_init(&again, VCH_ASKED_MAX);
+    rc = vch_prove_ask_put(&again, &a, chunk);
+    assert(rc == VCH_OK && vch_slice_eq(vch_buf_slice(&again), c->req->body));
+    vch_buf_free(&again);
+    return VCH_OK;
+}
+
+static vch_rc path(role_call_t *c)
+{
+    vch_hash_t extent;
+    uint8_t set;
+    uint32_t leaf;
+    return vch_path_ask_get(&extent, &set, &leaf, c->req->body);
+}
+
 static vch_rc size(role_call_t *c)
 {
     assert(c->is_signed);
     return take(c, VCH_ASK_SIZE);
 }
 
-static const role_verb_t verbs[] = {
-    {"name", false, name}, {"range", false, range}, {"bytes", false, bytes}, {"size", true, size}, {NULL, false, NULL}};
+static const role_verb_t verbs[] = {{"name", false, name}, {"range", false, range}, {"bytes", false, bytes},
+                                    {"size", true, size},  {"prove", false, prove}, {"path", false, path},
+                                    {NULL, false, NULL}};
 
 static vch_slice_t line(vch_slice_t *rest)
 {
@@ -112,6 +135,9 @@ static void ask_storage(vch_port_t *port, const vch_keyid_t *id)
     bool read = b->ops->read(b, "a", got, sizeof got, 0, NULL) == VCH_OK;
     assert(!sized || told.n <= 9);
     assert(!read || told.n == sizeof got);
+    static vch_audit_t proof;
+    if (b->ops->prove(b, "a", 0, 8192, 1, &proof, NULL) == VCH_OK)
+        assert(proof.n <= VCH_CHUNK_LEN && proof.hashes <= VCH_AUDIT_PATH_MAX && proof.n + 32 * proof.hashes < told.n);
     vch_rc listed = b->ops->list(b, count, &names, NULL);
     assert(listed == VCH_OK || listed == VCH_ERR_FORMAT || listed == VCH_ERR_LIMIT);
     vch_backend_close(b);

@@ -177,6 +177,10 @@ VCH_API VCH_MUST_USE vch_rc vch_trustee_rewrap(const char *dir, const char *sett
 /* Every block of every shard against the ledger: [{"node", "here", "shards",
  * "missing" (or unreadable), "blocks", "damaged"}, …]. */
 VCH_API VCH_MUST_USE vch_rc vch_storage_audit(vch_ledger_t *, vch_text_t *ret_json, vch_err_t *);
+/* `times` random chunks of each shard, proven by its node against the ledger: a
+ * few KiB travel, whatever the shard's size.  A node that lost a part p of a shard
+ * gets through with (1 - p)^times.  [{"node", "here", "asked", "proved"}]. */
+VCH_API VCH_MUST_USE vch_rc vch_storage_challenge(vch_ledger_t *, unsigned times, vch_text_t *ret_json, vch_err_t *);
 /* Shards of node `number` (from 1) that are missing or damaged made anew from
  * the others'; *ret_repaired of them.  Its folder and key must be there, or the
  * served node and `writer`, one of its writers; NULL with the embedded vault. */

@@ -233,6 +233,22 @@ static vch_rc list(role_call_t *c, const vch_object_ask_t *a)
     return rc;
 }
 
+static vch_rc do_prove(role_call_t *c)
+{
+    vch_object_ask_t a;
+    vch_audit_t *proof = vch_alloc(sizeof *proof);
+    uint32_t chunk;
+    if (!proof) return vch_fail(&c->err, VCH_ERR_MEMORY, "out of memory");
+    vch_rc rc = vch_prove_ask_get(&a, &chunk, c->req->body);
+    if (rc != VCH_OK) vch_fail(&c->err, rc, "the question is not well-formed");
+    pthread_mutex_lock(&of(c)->mutex);
+    if (rc == VCH_OK) rc = vch_block_prove(of(c)->store, a.name, a.at, (size_t)a.n, chunk, proof, &c->err);
+    pthread_mutex_unlock(&of(c)->mutex);
+    if (rc == VCH_OK) rc = vch_proof_put(&c->res->body, proof);
+    vch_free(proof);
+    return rc;
+}
+
 /* ---- verbs ----------------------------------------------------------------------------------------- */
 
 static vch_rc with(role_call_t *c, vch_ask_shape_t shape, bool writes,
@@ -263,7 +279,7 @@ static vch_rc do_key(role_call_t *c) { return vch_buf_put(&c->res->body, c->role
 static const role_verb_t verbs[] = {
     {"key", false, do_key},    {"create", true, do_create}, {"append", true, do_append}, {"finish", true, do_finish},
     {"abort", true, do_abort}, {"remove", true, do_remove}, {"size", false, do_size},    {"read", false, do_read},
-    {"list", false, do_list},  {NULL, false, NULL}};
+    {"list", false, do_list},  {"prove", false, do_prove},  {NULL, false, NULL}};
 
 /* ---- life -------------------------------------------------------------------------------------------- */
 

@@ -23,7 +23,12 @@ vch_rc cli_vault_up(cli_t *cli)
 vch_rc cli_storage_audit(cli_t *cli)
 {
     vch_text_t text;
-    VCH_TRY(vch_storage_audit(cli->l, &text, &cli->err));
+    uint64_t times;
+    const char *given = cli_get(cli, "challenges");
+    if (given && (cli_parse_u64(given, &times) != VCH_OK || times < 1 || times > 1000000))
+        return cli_usage(cli, "--challenges is a number from 1 to 1000000, not \"%.40s\"", given);
+    VCH_TRY(given ? vch_storage_challenge(cli->l, (unsigned)times, &text, &cli->err)
+                  : vch_storage_audit(cli->l, &text, &cli->err));
     return cli_show_text(cli, &text);
 }
 

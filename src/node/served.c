@@ -45,16 +45,22 @@ vch_rc vch_object_ask_put(vch_buf_t *b, vch_ask_shape_t shape, const vch_object_
     return shape == VCH_ASK_BYTES ? vch_cbor_bytes(b, a->bytes.p, a->bytes.n) : VCH_OK;
 }
 
-static vch_rc get_members(vch_object_ask_t *ret, vch_ask_shape_t shape, vch_cbor_t *c)
+static vch_rc get_name(vch_object_ask_t *ret, vch_cbor_t *c)
 {
-    uint64_t n;
     vch_slice_t name;
-    VCH_TRY(vch_cbor_get_array(c, &n));
-    if (n != (shape == VCH_ASK_NAME ? 1u : shape == VCH_ASK_SIZE ? 2u : 3u)) return VCH_ERR_FORMAT;
     VCH_TRY(vch_cbor_get_text(c, &name));
     if (name.n >= sizeof ret->name || memchr(name.p, 0, name.n)) return VCH_ERR_FORMAT;
     memcpy(ret->name, name.p, name.n);
     ret->name[name.n] = 0;
+    return VCH_OK;
+}
+
+static vch_rc get_members(vch_object_ask_t *ret, vch_ask_shape_t shape, vch_cbor_t *c)
+{
+    uint64_t n;
+    VCH_TRY(vch_cbor_get_array(c, &n));
+    if (n != (shape == VCH_ASK_NAME ? 1u : shape == VCH_ASK_SIZE ? 2u : 3u)) return VCH_ERR_FORMAT;
+    VCH_TRY(get_name(ret, c));
     if (shape == VCH_ASK_NAME) return VCH_OK;
     VCH_TRY(vch_cbor_get_uint(c, &ret->at));
     if (shape == VCH_ASK_RANGE) VCH_TRY(vch_cbor_get_uint(c, &ret->n));
@@ -69,6 +75,58 @@ vch_rc vch_object_ask_get(vch_object_ask_t *ret, vch_ask_shape_t shape, vch_slic
     VCH_TRY(get_members(ret, shape, &c));
     if (!vch_cbor_done(&c) || ret->n > VCH_PIECE_MAX || ret->bytes.n > VCH_PIECE_MAX) return VCH_ERR_FORMAT;
     return ret->at > UINT64_MAX / 2 ? VCH_ERR_FORMAT : VCH_OK;
+}
+
+vch_rc vch_prove_ask_put(vch_buf_t *b, const vch_object_ask_t *a, uint32_t chunk)
+{
+    VCH_TRY(vch_cbor_array(b, 4));
+    VCH_TRY(vch_cbor_text(b, a->name, strlen(a->name)));
+    VCH_TRY(vch_cbor_uint(b, a->at));
+    VCH_TRY(vch_cbor_uint(b, a->n));
+    return vch_cbor_uint(b, chunk);
+}
+
+vch_rc vch_prove_ask_get(vch_object_ask_t *ret, uint32_t *ret_chunk, vch_slice_t body)
+{
+    vch_cbor_t c = vch_cbor_over(body);
+    uint64_t n, chunk;
+    *ret = (vch_object_ask_t){.at = 0};
+    VCH_TRY(vch_cbor_get_array(&c, &n));
+    if (n != 4) return VCH_ERR_FORMAT;
+    VCH_TRY(get_name(ret, &c));
+    VCH_TRY(vch_cbor_get_uint(&c, &ret->at));
+    VCH_TRY(vch_cbor_get_uint(&c, &ret->n));
+    VCH_TRY(vch_cbor_get_uint(&c, &chunk));
+    if (!vch_cbor_done(&c) || ret->at > UINT64_MAX / 2 || ret->n > VCH_PIECE_MAX || chunk > UINT32_MAX)
+        return VCH_ERR_FORMAT;
+    *ret_chunk = (uint32_t)chunk;
+    return VCH_OK;
+}
+
+vch_rc vch_proof_put(vch_buf_t *b, const vch_audit_t *a)
+{
+    VCH_TRY(vch_cbor_array(b, 2));
+    VCH_TRY(vch_cbor_bytes(b, a->data, a->n));
+    return vch_cbor_bytes(b, a->path, a->hashes * sizeof *a->path);
+}
+
+vch_rc vch_proof_get(vch_audit_t *ret, vch_slice_t body)
+{
+    vch_cbor_t c = vch_cbor_over(body);
+    vch_slice_t data, path;
+    uint64_t n;
+    VCH_TRY(vch_cbor_get_array(&c, &n));
+    if (n != 2) return VCH_ERR_FORMAT;
+    VCH_TRY(vch_cbor_get_bytes(&c, &data));
+    VCH_TRY(vch_cbor_get_bytes(&c, &path));
+    if (!vch_cbor_done(&c) || data.n > sizeof ret->data || path.n > sizeof ret->path || path.n % 32)
+        return VCH_ERR_FORMAT;
+    memset(ret->data, 0, sizeof ret->data);
+    memcpy(ret->data, data.p, data.n);
+    memcpy(ret->path, path.p, path.n);
+    ret->n = (uint32_t)data.n;
+    ret->hashes = (uint32_t)(path.n / 32);
+    return VCH_OK;
 }
 
 vch_rc vch_path_ask_put(vch_buf_t *b, const vch_hash_t *extent, uint8_t set, uint32_t leaf)

@@ -50,6 +50,11 @@ typedef enum { VCH_ASK_NAME, VCH_ASK_RANGE, VCH_ASK_BYTES, VCH_ASK_SIZE } vch_as
 VCH_MUST_USE vch_rc vch_object_ask_put(vch_buf_t *, vch_ask_shape_t, const vch_object_ask_t *);
 VCH_MUST_USE vch_rc vch_object_ask_get(vch_object_ask_t *ret, vch_ask_shape_t, vch_slice_t body);
 
+/* [name, at, n, chunk] asks for a chunk's proof, [chunk, hashes joined] is one. */
+VCH_MUST_USE vch_rc vch_prove_ask_put(vch_buf_t *, const vch_object_ask_t *, uint32_t chunk);
+VCH_MUST_USE vch_rc vch_prove_ask_get(vch_object_ask_t *ret, uint32_t *ret_chunk, vch_slice_t body);
+VCH_MUST_USE vch_rc vch_proof_put(vch_buf_t *, const vch_audit_t *);
+VCH_MUST_USE vch_rc vch_proof_get(vch_audit_t *ret, vch_slice_t body); /* chunk and segment stay as they were */
 /* [extent, set, leaf] */
 VCH_MUST_USE vch_rc vch_path_ask_put(vch_buf_t *, const vch_hash_t *extent, uint8_t set, uint32_t leaf);
 VCH_MUST_USE vch_rc vch_path_ask_get(vch_hash_t *ret_extent, uint8_t *ret_set, uint32_t *ret_leaf, vch_slice_t body);

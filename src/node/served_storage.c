@@ -198,6 +198,26 @@ static vch_rc list(vch_backend_t *b, vch_list_fn fn, void *ctx, vch_err_t *err)
     return rc;
 }
 
+static vch_rc prove(vch_backend_t *b, const char *name, uint64_t at, size_t n, uint32_t chunk, vch_audit_t *ret,
+                    vch_err_t *err)
+{
+    vch_object_ask_t a;
+    vch_buf_t question, body;
+    VCH_TRY(set_name(&a, name, err));
+    a.at = at;
+    a.n = n;
+    vch_buf_init(&question, 256);
+    vch_buf_init(&body, 2 * sizeof *ret);
+    vch_rc rc = vch_prove_ask_put(&question, &a, chunk);
+    rc = rc == VCH_OK ? sv_ask(of(b), "prove", vch_buf_slice(&question), SV_SHORT_MS, &body, err) : no_memory(err);
+    ret->chunk = chunk;
+    if (rc == VCH_OK && (rc = vch_proof_get(ret, vch_buf_slice(&body))) != VCH_OK)
+        vch_fail(err, rc, "the storage node's proof is not well-formed");
+    vch_buf_free(&question);
+    vch_buf_free(&body);
+    return rc;
+}
+
 /* ---- life ------------------------------------------------------------------------------------------ */
 
 static void close_it(vch_backend_t *b)
@@ -206,7 +226,8 @@ static void close_it(vch_backend_t *b)
     vch_free(b);
 }
 
-static const vch_backend_ops_t ops = {create, append, finish, abort_it, size, read_it, remove_it, list, close_it};
+static const vch_backend_ops_t ops = {create,  append,    finish, abort_it, size,
+                                      read_it, remove_it, list,   prove,    close_it};
 
 vch_rc vch_backend_served(vch_backend_t **ret, vch_port_t *port, const char *url, const vch_keyid_t *id,
                           vch_asking_t as, vch_err_t *err)

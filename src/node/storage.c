@@ -131,6 +131,77 @@ vch_rc vch_storage_audit(vch_ledger_t *l, vch_text_t *ret_json, vch_err_t *err)
     return rc;
 }
 
+/* ---- challenges ----------------------------------------------------------------------------- */
+
+typedef struct {
+    uint64_t asked, proved;
+} proof_count_t;
+
+static vch_rc challenge_node(vch_vault_t *v, vch_shards_t *s, unsigned position, unsigned times, proof_count_t *count,
+                             vch_audit_t *answer, vch_err_t *err)
+{
+    for (unsigned i = 0; i < times; i++) {
+        vch_hash_t nonce;
+        VCH_TRY(vch_random(v->l->port, nonce.b, sizeof nonce.b, err));
+        count->asked++;
+        count->proved += vch_shards_audit(s, position, &nonce, answer, NULL) == VCH_OK &&
+                         vch_shards_audit_verify(s, position, &nonce, answer, NULL) == VCH_OK;
+    }
+    return VCH_OK;
+}
+
+static vch_rc challenge_extent(vch_vault_t *v, const held_t *h, unsigned times, proof_count_t *count, vch_err_t *err)
+{
+    vch_shards_t *s;
+    vch_audit_t *answer = vch_alloc(sizeof *answer);
+    vch_rc rc = answer ? open_shards(&s, v, h, err) : vch_fail(err, VCH_ERR_MEMORY, "out of memory");
+    if (rc == VCH_OK) {
+        for (unsigned p = 0; rc == VCH_OK && p < h->holding.nodes; p++)
+            for (unsigned i = 0; rc == VCH_OK && i < v->nodes; i++)
+                if (vch_keyid_eq(&v->storage_id[i], &h->holding.storage[p]))
+                    rc = challenge_node(v, s, p, times, &count[i], answer, err);
+        vch_shards_close(s);
+    }
+    vch_free(answer);
+    return rc;
+}
+
+static vch_rc put_proofs(vch_buf_t *b, const vch_vault_t *v, const proof_count_t *count)
+{
+    VCH_TRY(vch_buf_u8(b, '['));
+    for (unsigned i = 0; i < v->nodes; i++)
+        VCH_TRY(vch_buf_printf(b, "%s{\"node\":\"storage-%u\",\"here\":%s,\"asked\":%llu,\"proved\":%llu}",
+                               i ? "," : "", i + 1, v->storage[i] ? "true" : "false",
+                               (unsigned long long)count[i].asked, (unsigned long long)count[i].proved));
+    return vch_buf_u8(b, ']');
+}
+
+static vch_rc challenge(vch_vault_t *v, unsigned times, vch_buf_t *b, vch_err_t *err)
+{
+    proof_count_t count[VCH_STORAGE_MAX] = {{0}};
+    all_t all;
+    VCH_TRY(load_all(&all, v->l, err));
+    vch_rc rc = VCH_OK;
+    for (size_t i = 0; rc == VCH_OK && i < all.n; i++) rc = challenge_extent(v, &all.one[i], times, count, err);
+    vch_free(all.one);
+    if (rc != VCH_OK) return rc;
+    rc = put_proofs(b, v, count);
+    return rc == VCH_OK ? rc : vch_fail(err, rc, "out of memory");
+}
+
+vch_rc vch_storage_challenge(vch_ledger_t *l, unsigned times, vch_text_t *ret_json, vch_err_t *err)
+{
+    vch_vault_t *v;
+    vch_buf_t b;
+    VCH_TRY(vch_vault_open(&v, l, err));
+    vch_buf_init(&b, 1u << 16);
+    vch_rc rc = challenge(v, times, &b, err);
+    if (rc == VCH_OK && vch_text_take(ret_json, &b) != VCH_OK) rc = vch_fail(err, VCH_ERR_MEMORY, "out of memory");
+    vch_buf_free(&b);
+    vch_vault_close(v);
+    return nd_told(rc, err);
+}
+
 /* ---- repair --------------------------------------------------------------------------------- */
 
 static vch_rc repair_extent(vch_vault_t *v, const held_t *h, unsigned node, uint64_t *repaired, vch_err_t *err)

@@ -15,6 +15,7 @@
 
 typedef struct vch_backend vch_backend_t;
 typedef struct vch_upload vch_upload_t; /* an object that is being written */
+struct vch_audit;
 
 typedef struct {
     vch_rc (*create)(vch_backend_t *, vch_upload_t **ret, const char *name, vch_err_t *);
@@ -28,6 +29,11 @@ typedef struct {
     vch_rc (*remove)(vch_backend_t *, const char *name, vch_err_t *);
     /* Finished objects, in byte order of the names; as vch_list_fn. */
     vch_rc (*list)(vch_backend_t *, vch_list_fn, void *ctx, vch_err_t *);
+    /* One chunk of the n bytes (a block) at `at`, with its way to their hash, so that
+     * no more than that need travel (store/shards.h, audit); NULL: whoever asks
+     * reads the block. */
+    vch_rc (*prove)(vch_backend_t *, const char *name, uint64_t at, size_t n, uint32_t chunk, struct vch_audit *ret,
+                    vch_err_t *);
     void (*close)(vch_backend_t *);
 } vch_backend_ops_t;
 

@@ -189,7 +189,7 @@ static vch_rc dir_list(vch_backend_t *b, vch_list_fn fn, void *ctx, vch_err_t *e
 static void dir_close(vch_backend_t *b) { vch_free(dir_of(b)); }
 
 static const vch_backend_ops_t ops = {dir_create, dir_append, dir_finish, upload_abort, dir_size,
-                                      dir_read,   dir_remove, dir_list,   dir_close};
+                                      dir_read,   dir_remove, dir_list,   NULL,         dir_close};
 
 /* ---- opening ---------------------------------------------------------------------------------- */
 

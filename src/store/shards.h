@@ -88,7 +88,7 @@ VCH_MUST_USE vch_rc vch_shards_check(vch_shards_t *, unsigned node, uint32_t *re
 
 /* What a node shows of its shard: one chunk and its way to the block's hash. */
 #define VCH_AUDIT_PATH_MAX 11u
-typedef struct {
+typedef struct vch_audit {
     uint32_t segment, chunk;
     uint32_t n; /* bytes of the chunk, VCH_CHUNK_LEN but for a block's last */
     uint8_t data[VCH_CHUNK_LEN];
@@ -99,6 +99,10 @@ typedef struct {
  * ‖ nonce ‖ extent ‖ u8 node), its first 8 bytes modulo the shard's chunks. */
 VCH_MUST_USE vch_rc vch_shards_audit(vch_shards_t *, unsigned node, const vch_hash_t *nonce, vch_audit_t *ret,
                                      vch_err_t *);
+/* The node's half of it: a chunk of the block of n bytes at `at`, and its path;
+ * segment stays as it was.  ERR_FORMAT: no such chunk, or no such block. */
+VCH_MUST_USE vch_rc vch_block_prove(vch_backend_t *, const char *name, uint64_t at, size_t n, uint32_t chunk,
+                                    vch_audit_t *ret, vch_err_t *);
 /* VCH_OK, or ERR_COMMITMENT (not what the manifest says), ERR_FORMAT (another
  * chunk than the nonce asks for). */
 VCH_MUST_USE vch_rc vch_shards_audit_verify(const vch_shards_t *, unsigned node, const vch_hash_t *nonce,

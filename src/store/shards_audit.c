@@ -121,24 +121,46 @@ static size_t chunk_length(const vch_shards_t *s, uint32_t segment, uint32_t chu
     return vch_min(VCH_CHUNK_LEN, block - (size_t)chunk * VCH_CHUNK_LEN);
 }
 
+static vch_rc prove_chunk(const uint8_t *block, size_t n, uint32_t chunk, vch_audit_t *ret)
+{
+    size_t chunks = (n + VCH_CHUNK_LEN - 1) / VCH_CHUNK_LEN;
+    vch_hash_t path[VCH_PATH_HASHES_MAX], *leaf = vch_alloc_array(2 * chunks + 1, sizeof *leaf);
+    if (!leaf) return VCH_ERR_MEMORY;
+    (void)sh_chunk_hashes(leaf, block, n);
+    ret->chunk = chunk;
+    ret->hashes = (uint32_t)vch_tree_path(path, leaf, chunks, chunk, leaf + chunks);
+    vch_free(leaf);
+    memcpy(ret->path, path, ret->hashes * sizeof *path);
+    ret->n = (uint32_t)vch_min(VCH_CHUNK_LEN, n - (size_t)chunk * VCH_CHUNK_LEN);
+    memset(ret->data, 0, sizeof ret->data);
+    memcpy(ret->data, block + (size_t)chunk * VCH_CHUNK_LEN, ret->n);
+    return VCH_OK;
+}
+
+vch_rc vch_block_prove(vch_backend_t *b, const char *name, uint64_t at, size_t n, uint32_t chunk, vch_audit_t *ret,
+                       vch_err_t *err)
+{
+    if (n == 0 || n > SH_BLOCK_MAX || (size_t)chunk * VCH_CHUNK_LEN >= n)
+        return vch_fail(err, VCH_ERR_FORMAT, "there is no such chunk");
+    uint8_t *block = vch_alloc(n);
+    if (!block) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
+    vch_rc rc = b->ops->read(b, name, block, n, at, err);
+    if (rc == VCH_OK && prove_chunk(block, n, chunk, ret) != VCH_OK)
+        rc = vch_fail(err, VCH_ERR_MEMORY, "out of memory");
+    vch_free(block);
+    return rc;
+}
+
 vch_rc vch_shards_audit(vch_shards_t *s, unsigned node, const vch_hash_t *nonce, vch_audit_t *ret, vch_err_t *err)
 {
-    vch_hash_t path[VCH_PATH_HASHES_MAX];
+    uint32_t chunk;
     if (node >= s->n || !s->node[node]) return vch_fail(err, VCH_ERR_UNREACHABLE, "storage node %u is gone", node + 1);
-    asked_chunk(s, node, nonce, &ret->segment, &ret->chunk);
-    size_t n = sh_block_size(s->segment[ret->segment].length, s->k), chunks = chunks_of(s, ret->segment);
-    uint8_t *block = s->work.block[node];
-    VCH_TRY(s->node[node]->ops->read(s->node[node], s->name, block, n, s->at[ret->segment], err));
-    vch_hash_t *scratch = vch_alloc_array(chunks, sizeof *scratch);
-    if (!scratch) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
-    (void)sh_chunk_hashes(s->work.leaf, block, n);
-    ret->hashes = (uint32_t)vch_tree_path(path, s->work.leaf, chunks, ret->chunk, scratch);
-    vch_free(scratch);
-    memcpy(ret->path, path, ret->hashes * sizeof *path);
-    ret->n = (uint32_t)chunk_length(s, ret->segment, ret->chunk);
-    memset(ret->data, 0, sizeof ret->data);
-    memcpy(ret->data, block + (size_t)ret->chunk * VCH_CHUNK_LEN, ret->n);
-    return VCH_OK;
+    asked_chunk(s, node, nonce, &ret->segment, &chunk);
+    size_t n = sh_block_size(s->segment[ret->segment].length, s->k);
+    uint64_t at = s->at[ret->segment];
+    vch_backend_t *b = s->node[node];
+    return b->ops->prove ? b->ops->prove(b, s->name, at, n, chunk, ret, err)
+                         : vch_block_prove(b, s->name, at, n, chunk, ret, err);
 }
 
 vch_rc vch_shards_audit_verify(const vch_shards_t *s, unsigned node, const vch_hash_t *nonce, const vch_audit_t *a,

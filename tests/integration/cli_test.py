@@ -495,6 +495,8 @@ def the_vault():
     assert ask("storage", "repair", "1")["repaired"] == 2 and ask("storage", "repair", "1")["repaired"] == 0
     assert ask("storage", "audit") == whole and open(os.path.join(shards, first), "rb").read() == kept
     error_of(2, "ERR_USAGE", "storage", "repair", "none")
+    assert [n["proved"] for n in ask("storage", "audit", "--challenges", "4")] == [8, 8, 8]
+    error_of(2, "ERR_USAGE", "storage", "audit", "--challenges", "0")
     assert ask("blame", "list") == []
     error_of(1, "ERR_FORMAT", "blame", "verify", path("no.blame", "no proof"))
     error_of(1, "ERR_FORMAT", "vault", "withdraw", path("no.blame"))

@@ -208,7 +208,7 @@ def only_those_who_may_are_answered():
         assert question("trustee-1", verb, b"\x01", "clinic-a")[0] == "ERR_FORMAT", verb
     assert question("trustee-1", "nothing")[0] == "ERR_NOT_FOUND"
     for bad in (b"", b"\xff", cbor("x" * 81), cbor("../key.pem"), cbor(".."), cbor("a", 1, 2, 3)):
-        for verb in ("size", "read", "list"):
+        for verb in ("size", "read", "list", "prove"):
             if (verb, bad) in (("list", cbor("..")), ("list", cbor("../key.pem"))):
                 continue  # "after that name" is no path
             result = question("storage-1", verb, bad)[0]
@@ -239,8 +239,17 @@ def an_object_is_whole_or_not_there():
 
 def a_lost_shard_is_made_anew():
     shards = os.path.join(roles.folder("storage-2"), "shards")
+    asked = ask("storage", "audit", "--challenges", "40")
+    assert all(n["asked"] == n["proved"] == 40 for n in asked), asked
+    for name in os.listdir(shards):
+        at = os.path.join(shards, name)
+        with open(at, "r+b") as file:
+            file.write(bytes(os.path.getsize(at) // 2))
+    asked = ask("storage", "audit", "--challenges", "40")
+    assert asked[0]["proved"] == 40 and asked[1]["proved"] < 40, asked
     for name in os.listdir(shards):
         os.remove(os.path.join(shards, name))
+    assert ask("storage", "audit", "--challenges", "3")[1] == {"node": "storage-2", "here": True, "asked": 3, "proved": 0}
     audit = ask("storage", "audit")
     assert audit[1]["missing"] == 1, audit
     assert ask("storage", "repair", "2", "--as", "clinic-a")["repaired"] == 1
