@@ -30,7 +30,8 @@
 #define SWEEP_MS (24u * 3600 * 1000) /* an ingest that was not registered from one day to the next is over */
 #define ANSWER_MAX (1u << 20)
 #define NODE_MS 10000u
-#define PULL_MS 60000u
+#define PULL_MS 10000u
+#define PAUSE_MS 100u /* between two pulls, whoever asks for them */
 #define LOOK_MS 20u
 #define NEWS_MS 2000u /* so long a question waits for the ledger to be looked at anew */
 
@@ -42,7 +43,7 @@ typedef struct {
     vch_guard_t *guard;
     pthread_mutex_t following; /* of node; taken before `mutex` */
     vch_ledger_t *node;
-    uint64_t swept_boot;
+    uint64_t swept_boot, pulled_boot;
     pthread_mutex_t mutex; /* of what follows */
     vch_ledger_t *l;       /* NULL until the node was reached the first time */
     vch_trustee_t *t;
@@ -160,6 +161,9 @@ static vch_rc follow_now(server_t *s, vch_err_t *err)
 {
     char replica[VCH_PATH_MAX];
     vch_mirror_t m;
+    uint64_t gone = boot_ms() - s->pulled_boot;
+    if (gone < PAUSE_MS) port()->clock->sleep_ms(port(), PAUSE_MS - gone);
+    s->pulled_boot = boot_ms();
     VCH_TRY(path_to(s, replica, "replica", err));
     VCH_TRY(connect_node(s, err));
     VCH_TRY(s->t ? vch_mirror_more(port(), s->node, replica, &m, err) : first_pull(s, replica, err));
@@ -268,7 +272,7 @@ static vch_rc release(role_call_t *c, vch_trustee_t *t)
     return rc;
 }
 
-/* It costs the hashes of a whole tree. */
+/* It costs the hashes of a whole tree, or a look at the node. */
 static vch_rc party_asks(role_call_t *c)
 {
     vch_known_t known;
@@ -276,6 +280,12 @@ static vch_rc party_asks(role_call_t *c)
     if (rc == VCH_OK && !known.revoked) return rc;
     if (rc != VCH_OK && rc != VCH_ERR_NOT_FOUND) return rc;
     return vch_fail(&c->err, VCH_ERR_ROLE, "this is for parties of the ledger");
+}
+
+static vch_rc ask_party(role_call_t *c, vch_trustee_t *t)
+{
+    (void)t;
+    return party_asks(c);
 }
 
 static vch_rc path(role_call_t *c, vch_trustee_t *t)
@@ -296,12 +306,16 @@ static vch_rc do_key(role_call_t *c) { return vch_buf_put(&c->res->body, c->role
 static vch_rc do_prekey(role_call_t *c) { return with_news(c, prekey); }
 static vch_rc do_deal(role_call_t *c) { return locked(c, deal); }
 static vch_rc do_release(role_call_t *c) { return with_news(c, release); }
-static vch_rc do_follow(role_call_t *c) { return follow(of(c), PULL_MS, &c->err); }
+static vch_rc do_follow(role_call_t *c)
+{
+    vch_rc rc = locked(c, ask_party);
+    return rc == VCH_OK ? follow(of(c), PULL_MS, &c->err) : rc;
+}
 
-static const role_verb_t verbs[] = {{"key", false, do_key},       {"prekey", true, do_prekey},
-                                    {"deal", false, do_deal},     {"release", false, do_release},
-                                    {"path", true, do_path},      {"withdraw", false, do_withdraw},
-                                    {"follow", false, do_follow}, {NULL, false, NULL}};
+static const role_verb_t verbs[] = {{"key", false, do_key},      {"prekey", true, do_prekey},
+                                    {"deal", false, do_deal},    {"release", false, do_release},
+                                    {"path", true, do_path},     {"withdraw", false, do_withdraw},
+                                    {"follow", true, do_follow}, {NULL, false, NULL}};
 
 /* ---- life ------------------------------------------------------------------------------------------- */
 

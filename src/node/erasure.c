@@ -35,12 +35,13 @@ static vch_rc all_in_vault(vch_ledger_t *l, const dataset_t *ds, const uint32_t 
     return VCH_OK;
 }
 
-static vch_rc trustees_forget(vch_ledger_t *l, vch_err_t *err)
+static vch_rc trustees_forget(vch_ledger_t *l, const vch_signer_t *signer, vch_err_t *err)
 {
     vch_vault_t *v;
     vch_rc rc = vch_vault_open(&v, l, err);
     if (rc == VCH_ERR_NOT_FOUND) return VCH_OK; /* trustees elsewhere see the entry for themselves */
     VCH_TRY(rc);
+    v->as = signer;
     rc = vch_vault_erase(v, err);
     vch_vault_close(v);
     return rc;
@@ -59,7 +60,7 @@ static vch_rc request(vch_ledger_t *l, const vch_signer_t *signer, const vch_wal
     VCH_TRY(rc);
     VCH_TRY(nd_say_erase(l, signer, wallet, dataset, subjects, owners, n, ret, err));
     rc = vch_custody_forget(l, &id, err);
-    if (rc == VCH_OK) rc = trustees_forget(l, err);
+    if (rc == VCH_OK) rc = trustees_forget(l, signer, err);
     return rc == VCH_OK ? rc : vch_context(err, rc, "the erasure is on the ledger; carrying it out");
 }
 

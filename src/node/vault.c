@@ -156,11 +156,12 @@ vch_rc nd_register_role(vch_ledger_t *l, const vch_signer_t *registrar, const ch
 }
 
 /* Who was away meanwhile carries out what was erased. */
-static vch_rc catch_up(vch_ledger_t *l, vch_err_t *err)
+static vch_rc catch_up(vch_ledger_t *l, const vch_signer_t *registrar, vch_err_t *err)
 {
     vch_vault_t *v;
     if (l->in->vault.mode == VCH_VAULT_NONE) return VCH_OK;
     VCH_TRY(vch_vault_open(&v, l, err));
+    v->as = registrar;
     vch_rc rc = vch_vault_erase(v, err);
     vch_vault_close(v);
     return rc;
@@ -215,7 +216,7 @@ vch_rc vch_vault_up(vch_ledger_t *l, const vch_signer_t *registrar, vch_err_t *e
     if (nd_vault_served(l)) return nd_served_up(l, registrar, err);
     for (unsigned i = 1; i <= s->trustees; i++) VCH_TRY(put_up(l, registrar, "trustee", i, err));
     for (unsigned i = 1; i <= s->storage; i++) VCH_TRY(put_up(l, registrar, "storage", i, err));
-    return catch_up(l, err);
+    return catch_up(l, registrar, err);
 }
 
 /* ---- open, close ----------------------------------------------------------------------------------- */

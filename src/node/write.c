@@ -730,9 +730,25 @@ vch_rc nd_checkpoint(vch_ledger_t *l, vch_buf_t *ret_note, vch_err_t *err)
     return vch_log_publish_head(l->log, err);
 }
 
+/* Another process may have signed more than this one: once others cosigned it,
+ * it is this one's to publish. */
+static vch_rc signed_size(vch_ledger_t *l, uint64_t *ret, vch_err_t *err)
+{
+    uint64_t head_size = 0;
+    vch_buf_t head;
+    vch_buf_init(&head, VCH_NOTE_BYTES_MAX);
+    vch_rc rc = vch_log_head(l->log, &head, &head_size, err);
+    vch_buf_free(&head);
+    *ret = vch_log_signed(l->log);
+    if (rc == VCH_OK && head_size > *ret && head_size <= vch_log_size(l->log)) *ret = head_size;
+    return rc == VCH_ERR_NOT_FOUND ? VCH_OK : rc;
+}
+
 vch_rc nd_publish(vch_ledger_t *l, vch_err_t *err)
 {
-    VCH_TRY(vch_log_publish_tiles(l->log, vch_log_signed(l->log), err));
+    uint64_t size;
+    VCH_TRY(signed_size(l, &size, err));
+    VCH_TRY(vch_log_publish_tiles(l->log, size, err));
     pthread_mutex_lock(&l->mutex);
     vch_rc rc = nd_enter(l, err);
     if (rc == VCH_OK) {

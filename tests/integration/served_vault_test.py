@@ -206,6 +206,8 @@ def only_those_who_may_are_answered():
     assert question("trustee-1", "prekey", key="clinic-a")[0] == "OK"
     for verb in ("deal", "release"):
         assert question("trustee-1", verb, b"\x01", "clinic-a")[0] == "ERR_FORMAT", verb
+    assert question("trustee-1", "follow")[0] == question("trustee-1", "path")[0] == "ERR_KEY"
+    assert question("trustee-1", "follow", key="ai-team-1")[0] == "OK"
     assert question("trustee-1", "nothing")[0] == "ERR_NOT_FOUND"
     for bad in (b"", b"\xff", cbor("x" * 81), cbor("../key.pem"), cbor(".."), cbor("a", 1, 2, 3)):
         for verb in ("size", "read", "list", "prove"):
