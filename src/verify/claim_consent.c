@@ -56,16 +56,32 @@ static const vfy_statement_t *find_last(const consent_t *c)
     return NULL;
 }
 
-static bool speaks_of(const consent_t *c, const vfy_statement_t *s)
+/* An own access names a version, of which the state must say whose it is. */
+static vch_rc find_dataset(const consent_t *c, const vfy_statement_t *s, vch_id_t *ret)
+{
+    vch_version_value_t version;
+    VCH_TRY(vch_field_fixed(s->st.fields, VCH_F_CONSENT_DATASET, ret->b, 32));
+    if (s->st.kind != VCH_KIND_OWN_ACCESS) return VCH_OK;
+    vch_state_key_t key = vch_key_id('v', ret->b);
+    const vfy_item_t *it = vfy_find_item(c->v, c->k->commit, &key);
+    if (!it) return vfy_stop(c->v, VCH_V_I_MISSING, "version %s, which an own access names", SHORT(ret));
+    if (!it->present || vch_version_get(&version, it->value) != VCH_OK)
+        return vfy_stop(c->v, VCH_V_F_STATE, "version %s is not one", SHORT(ret));
+    *ret = version.dataset;
+    return VCH_OK;
+}
+
+static vch_rc speaks_of(const consent_t *c, const vfy_statement_t *s, bool *ret)
 {
     vch_id_t dataset;
     uint64_t subject, serial;
-    return s->known &&
-           (s->st.kind == VCH_KIND_CONSENT || s->st.kind == VCH_KIND_WITHDRAW || s->st.kind == VCH_KIND_ERASE) &&
-           vch_field_fixed(s->st.fields, VCH_F_CONSENT_DATASET, dataset.b, 32) == VCH_OK &&
-           vch_field_uint(s->st.fields, VCH_F_CONSENT_SUBJECT, &subject) == VCH_OK &&
-           vch_field_uint(s->st.fields, VCH_F_CONSENT_SERIAL, &serial) == VCH_OK && vch_id_eq(&dataset, &c->k->id) &&
-           subject == c->k->number && serial == c->cell.serial;
+    *ret = false;
+    if (!s->known || !vch_schema(s->st.kind)->owner_signed) return VCH_OK;
+    VCH_TRY(find_dataset(c, s, &dataset));
+    VCH_TRY(vch_field_uint(s->st.fields, VCH_F_CONSENT_SUBJECT, &subject));
+    VCH_TRY(vch_field_uint(s->st.fields, VCH_F_CONSENT_SERIAL, &serial));
+    *ret = vch_id_eq(&dataset, &c->k->id) && subject == c->k->number && serial == c->cell.serial;
+    return VCH_OK;
 }
 
 /* A consent just given must be in the set with what it says. */
@@ -101,19 +117,19 @@ static vch_rc check_key(consent_t *c, const vfy_statement_t *s)
 static vch_rc check_last(consent_t *c)
 {
     static const vch_hash_t none;
-    uint64_t how = VCH_HOW_RECORDED;
+    bool fits = false;
     if (vch_hash_eq(&c->cell.last, &none)) {
         if (c->cell.serial == 0 && c->cell.index == 0) return VCH_OK;
         return vfy_stop(c->v, VCH_V_F_REFERENCE, "the cell names no statement that made it");
     }
     const vfy_statement_t *s = find_last(c);
     if (!s) return vfy_stop(c->v, VCH_V_I_MISSING, "the last statement about the subject, %s", SHORT(&c->cell.last));
-    if (!speaks_of(c, s) || s->leaf->index >= c->k->commit)
+    VCH_TRY(speaks_of(c, s, &fits));
+    if (!fits || s->leaf->index >= c->k->commit)
         return vfy_stop(c->v, VCH_V_F_REFERENCE, "the last statement is about something else");
     if (s->st.kind == VCH_KIND_CONSENT && !is_in_set(c, s))
         return vfy_stop(c->v, VCH_V_F_REFERENCE, "the last statement gave what the set does not hold");
-    VCH_TRY(vch_field_uint(s->st.fields, VCH_F_CONSENT_HOW, &how));
-    c->by_owner = how == VCH_HOW_OWNER;
+    c->by_owner = vch_owner_speaks(s->st.kind, s->st.fields);
     c->has_last = true;
     VCH_TRY(check_key(c, s));
     vfy_link(c->v, "the last statement about subject %llu is a %s at %llu, number %u", AT(c->k->number),
