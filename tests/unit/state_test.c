@@ -1015,6 +1015,12 @@ static void nobody_else_touches_an_extents_subjects(void **state)
     REFUSED(w, world_say(w, 0, VCH_KIND_SUBJECTS, piece_fields(7, 3, junk, 4)), VCH_ERR_CONFLICT);
     KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
     assert_int_equal(w->outcome.count, 3); /* row 3 of the old extent, rows 0 and 2 of the new one */
+    KIT_OK(world_reads_own(w, 3)); /* the same ones are its own */
+    assert_int_equal(w->outcome.count, 3);
+    KIT_OK(world_reads_own(w, 1));
+    assert_int_equal(w->outcome.count, 2);
+    KIT_OK(world_reads_own(w, 2));
+    assert_int_equal(w->outcome.count, 1);
     world_root(w);
     KIT_OK(vch_state_save(w->state, NULL));
     KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
