@@ -259,6 +259,17 @@ static vch_rc check_own(vch_ledger_t *l, const vch_own_value_t *own, vch_err_t *
     return vch_fail(err, VCH_ERR_DENIED, "the subject was erased since");
 }
 
+/* Rows in the index are derived, and here nothing else is asked: they must be
+ * those that the state names. */
+static vch_rc are_decided(vch_use_t *u, const vch_own_value_t *own, const vch_buf_t *rows, vch_err_t *err)
+{
+    vch_hash_t root;
+    vch_rc rc = vch_set_root(&root, rows->p, rows->n, &u->arena);
+    if (rc == VCH_ERR_MEMORY) return no_memory(err);
+    if (rc == VCH_OK && vch_hash_eq(&root, &own->set_root)) return VCH_OK;
+    return vch_fail(err, VCH_ERR_CORRUPT, "the rows of an own access in the index are not those on the ledger");
+}
+
 static vch_rc use_own(vch_use_t *u, vch_ledger_t *l, const vch_own_value_t *own, const vch_id_t *grant, vch_err_t *err)
 {
     vch_buf_t rows;
@@ -267,6 +278,7 @@ static vch_rc use_own(vch_use_t *u, vch_ledger_t *l, const vch_own_value_t *own,
     u->groups = own->groups;
     vch_buf_init(&rows, 1u << 30);
     vch_rc rc = vch_state_bitmap(l->state, grant, &rows, err);
+    if (rc == VCH_OK) rc = are_decided(u, own, &rows, err);
     if (rc == VCH_OK) rc = add_part(u, grant, &rows);
     vch_buf_free(&rows);
     return rc == VCH_OK ? describe(u, l, err) : rc;
