@@ -229,7 +229,12 @@ static const vch_field_t own_access[] = {
     LIST(2, "groups", 1, VCH_GROUPS_MAX, e_group),
     BYTES(3, "one-time-key", 32, 32),
     BYTES(18, "key", 34, 35),
-    {.key = 19, .name = "key-proof", .type = VCH_T_STRUCT, .optional = true, .sub = key_proof, .subs = COUNT(key_proof)},
+    {.key = 19,
+     .name = "key-proof",
+     .type = VCH_T_STRUCT,
+     .optional = true,
+     .sub = key_proof,
+     .subs = COUNT(key_proof)},
     U(20, "serial", 1, U32_MAX),
     BYTES(21, "signature", 64, 64),
 };

@@ -15,7 +15,7 @@
 /* What one subject says, or what is recorded for one. */
 typedef struct {
     const nd_own_ask_t *own; /* own access; NULL: none, and nothing else counts with it but the subject */
-    uint32_t subject, owner;                   /* owner: of the wallet */
+    uint32_t subject, owner; /* owner: of the wallet */
     bool give, erase, has_terms, has_evidence; /* neither give nor erase: withdraw */
     vch_hash_t terms, evidence;
     uint32_t until;

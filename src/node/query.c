@@ -218,10 +218,7 @@ static vch_rc show_own(query_t *q)
     return put_outcome(q);
 }
 
-static vch_rc show_request(query_t *q)
-{
-    return q->at->kind == VCH_KIND_OWN_ACCESS ? show_own(q) : show_grant(q);
-}
+static vch_rc show_request(query_t *q) { return q->at->kind == VCH_KIND_OWN_ACCESS ? show_own(q) : show_grant(q); }
 
 static vch_rc show_run(query_t *q)
 {

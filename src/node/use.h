@@ -37,8 +37,8 @@ typedef struct {
     vch_use_part_t *part; /* the same, grant by grant */
     size_t parts;
     uint64_t count;
-    vch_arena_t arena;  /* holds id, rows, at, fields */
-    vch_slice_t fields; /* of the dataset statement */
+    vch_arena_t arena;           /* holds id, rows, at, fields */
+    vch_slice_t fields;          /* of the dataset statement */
     const struct vch_once *once; /* a subject's own: its statement's key pair, borrowed; NULL: a party's */
 } vch_use_t;
 

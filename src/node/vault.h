@@ -89,8 +89,8 @@ typedef struct {
     vch_id_t dataset;
     uint32_t number; /* of the extent in the dataset */
     vch_hash_t grant;
-    uint16_t groups;     /* granted, a bit set */
-    const uint8_t *bits; /* rows wanted, all of them granted; borrowed until the end */
+    uint16_t groups;        /* granted, a bit set */
+    const uint8_t *bits;    /* rows wanted, all of them granted; borrowed until the end */
     const vch_once_t *once; /* NULL: a fresh pair for each request; borrowed until the end */
 } vch_wanted_t;
 

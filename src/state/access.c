@@ -158,7 +158,8 @@ vch_rc st_parts(vch_state_t *s, const vch_version_value_t *v, st_part_t **ret, s
 
 /* The commonest denial over the live rows; ties go to the first in the list of
  * rules. */
-static vch_rule_t commonest(const column_t *c, const table_t *t, const st_part_t *part, size_t parts, const uint8_t *live)
+static vch_rule_t commonest(const column_t *c, const table_t *t, const st_part_t *part, size_t parts,
+                            const uint8_t *live)
 {
     uint64_t count[VCH_RULE_COUNT] = {0};
     vch_rule_t best = VCH_RULE_NO_CONSENT;
@@ -185,7 +186,7 @@ vch_rc st_version(vch_state_t *s, const vch_id_t *id, vch_version_value_t *ret, 
 
 /* The bitmap in the index is derived: it must lead to the root in the state. */
 vch_rc st_live(vch_state_t *s, const vch_id_t *id, const vch_version_value_t *v, size_t bytes, vch_slice_t *ret,
-                       vch_err_t *err)
+               vch_err_t *err)
 {
     vch_hash_t root = v->live_root;
     slot_t *unchecked = NULL;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* "Of this subject, this was in force when that block closed": never given, in
- * force, or withdrawn; with the last statement about the subject beside it. */
+/* "Of this subject, this was in force when that block closed", and the last statement about it. */
 #include "verify/verify_impl.h"
 
 enum { NEVER = 0, IN_FORCE = 1, WITHDRAWN = 2 };
@@ -21,8 +20,7 @@ static vch_rc find_cell(consent_t *c)
     vch_state_key_t key = vch_key_id_u32('C', c->k->id.b, (uint32_t)(c->k->number / VCH_CHUNK));
     const vfy_item_t *it = vfy_find_item(v, c->k->commit, &key);
     if (!it) return vfy_stop(v, VCH_V_I_MISSING, "the chunk of consents with subject %llu", AT(c->k->number));
-    if (!it->present && c->k->has_cell)
-        return vfy_stop(v, VCH_V_F_COMMITMENT, "a cell is shown of a chunk that the state does not hold");
+    if (!it->present && c->k->has_cell) return vfy_stop(v, VCH_V_F_COMMITMENT, "a cell of an absent chunk");
     if (!it->present) return VCH_OK;
     if (!c->k->has_cell) return vfy_stop(v, VCH_V_I_MISSING, "the subject's cell");
     vch_hash_t leaf, root;
@@ -56,32 +54,22 @@ static const vfy_statement_t *find_last(const consent_t *c)
     return NULL;
 }
 
-/* An own access names a version, of which the state must say whose it is. */
-static vch_rc find_dataset(const consent_t *c, const vfy_statement_t *s, vch_id_t *ret)
+/* An own access names a version: of which dataset, the state must say. */
+static vch_verify_code_t speaks_of(const consent_t *c, const vfy_statement_t *s)
 {
+    vch_id_t of;
     vch_version_value_t version;
-    VCH_TRY(vch_field_fixed(s->st.fields, VCH_F_CONSENT_DATASET, ret->b, 32));
-    if (s->st.kind != VCH_KIND_OWN_ACCESS) return VCH_OK;
-    vch_state_key_t key = vch_key_id('v', ret->b);
-    const vfy_item_t *it = vfy_find_item(c->v, c->k->commit, &key);
-    if (!it) return vfy_stop(c->v, VCH_V_I_MISSING, "version %s, which an own access names", SHORT(ret));
-    if (!it->present || vch_version_get(&version, it->value) != VCH_OK)
-        return vfy_stop(c->v, VCH_V_F_STATE, "version %s is not one", SHORT(ret));
-    *ret = version.dataset;
-    return VCH_OK;
-}
-
-static vch_rc speaks_of(const consent_t *c, const vfy_statement_t *s, bool *ret)
-{
-    vch_id_t dataset;
     uint64_t subject, serial;
-    *ret = false;
-    if (!s->known || !vch_schema(s->st.kind)->owner_signed) return VCH_OK;
-    VCH_TRY(find_dataset(c, s, &dataset));
-    VCH_TRY(vch_field_uint(s->st.fields, VCH_F_CONSENT_SUBJECT, &subject));
-    VCH_TRY(vch_field_uint(s->st.fields, VCH_F_CONSENT_SERIAL, &serial));
-    *ret = vch_id_eq(&dataset, &c->k->id) && subject == c->k->number && serial == c->cell.serial;
-    return VCH_OK;
+    if (!s->known || !vch_schema(s->st.kind)->owner_signed || s->leaf->index >= c->k->commit ||
+        vch_field_fixed(s->st.fields, VCH_F_CONSENT_DATASET, of.b, 32) != VCH_OK ||
+        vch_field_uint(s->st.fields, VCH_F_CONSENT_SUBJECT, &subject) != VCH_OK || subject != c->k->number ||
+        vch_field_uint(s->st.fields, VCH_F_CONSENT_SERIAL, &serial) != VCH_OK || serial != c->cell.serial)
+        return VCH_V_F_REFERENCE;
+    vch_state_key_t key = vch_key_id('v', of.b);
+    const vfy_item_t *it = vfy_find_item(c->v, c->k->commit, &key);
+    if (s->st.kind == VCH_KIND_OWN_ACCESS && !it) return VCH_V_I_MISSING;
+    if (it && vch_version_get(&version, it->value) == VCH_OK) of = version.dataset;
+    return vch_id_eq(&of, &c->k->id) ? VCH_V_OK : VCH_V_F_REFERENCE;
 }
 
 /* A consent just given must be in the set with what it says. */
@@ -117,16 +105,14 @@ static vch_rc check_key(consent_t *c, const vfy_statement_t *s)
 static vch_rc check_last(consent_t *c)
 {
     static const vch_hash_t none;
-    bool fits = false;
     if (vch_hash_eq(&c->cell.last, &none)) {
         if (c->cell.serial == 0 && c->cell.index == 0) return VCH_OK;
         return vfy_stop(c->v, VCH_V_F_REFERENCE, "the cell names no statement that made it");
     }
     const vfy_statement_t *s = find_last(c);
-    if (!s) return vfy_stop(c->v, VCH_V_I_MISSING, "the last statement about the subject, %s", SHORT(&c->cell.last));
-    VCH_TRY(speaks_of(c, s, &fits));
-    if (!fits || s->leaf->index >= c->k->commit)
-        return vfy_stop(c->v, VCH_V_F_REFERENCE, "the last statement is about something else");
+    vch_verify_code_t code = s ? speaks_of(c, s) : VCH_V_I_MISSING;
+    if (code != VCH_V_OK)
+        return vfy_stop(c->v, code, "the last statement about the subject, %s, or what it names", SHORT(&c->cell.last));
     if (s->st.kind == VCH_KIND_CONSENT && !is_in_set(c, s))
         return vfy_stop(c->v, VCH_V_F_REFERENCE, "the last statement gave what the set does not hold");
     c->by_owner = vch_owner_speaks(s->st.kind, s->st.fields);
@@ -139,8 +125,7 @@ static vch_rc check_last(consent_t *c)
 
 static unsigned shown_state(const consent_t *c)
 {
-    if (c->set.items > 0) return IN_FORCE;
-    return c->cell.index == 0 && c->cell.serial == 0 ? NEVER : WITHDRAWN;
+    return c->set.items ? IN_FORCE : c->cell.index == 0 && c->cell.serial == 0 ? NEVER : WITHDRAWN;
 }
 
 vch_rc vfy_claim_consent(verify_t *v)

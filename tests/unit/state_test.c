@@ -573,7 +573,10 @@ static void decisions_follow_the_terms(void **state)
 
 /* ---- own access ---- */
 
-static vch_rc own_says(world_t *w, world_own_t o) { return world_say(w, 1, VCH_KIND_OWN_ACCESS, world_own_access(w, &o)); }
+static vch_rc own_says(world_t *w, world_own_t o)
+{
+    return world_say(w, 1, VCH_KIND_OWN_ACCESS, world_own_access(w, &o));
+}
 
 static void one_bit(world_t *w, uint32_t row)
 {
@@ -1015,7 +1018,7 @@ static void nobody_else_touches_an_extents_subjects(void **state)
     REFUSED(w, world_say(w, 0, VCH_KIND_SUBJECTS, piece_fields(7, 3, junk, 4)), VCH_ERR_CONFLICT);
     KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
     assert_int_equal(w->outcome.count, 3); /* row 3 of the old extent, rows 0 and 2 of the new one */
-    KIT_OK(world_reads_own(w, 3)); /* the same ones are its own */
+    KIT_OK(world_reads_own(w, 3));         /* the same ones are its own */
     assert_int_equal(w->outcome.count, 3);
     KIT_OK(world_reads_own(w, 1));
     assert_int_equal(w->outcome.count, 2);
