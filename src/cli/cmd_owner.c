@@ -398,15 +398,15 @@ static vch_rc dataset_of(cli_t *cli, const char *version, char ret[256])
     return VCH_OK;
 }
 
-static vch_rc read_own(cli_t *cli, const vch_wallet_t *w, const speakers_t *s, const char *path)
+static vch_rc read_own(cli_t *cli, const vch_wallet_t *w, uint32_t subject, uint32_t owner, const char *path)
 {
     const char *group[GROUPS_MAX];
     size_t groups = cli_all(cli, "group", group, GROUPS_MAX);
     vch_receipt_t receipt;
     uint64_t rows = 0;
     cli_json_t j;
-    VCH_TRY(vch_access_own(cli->l, cli->signer, w, cli->arg[0], s->subject[0], s->owner[0], groups ? group : NULL,
-                           groups, path, &rows, &receipt, &cli->err));
+    VCH_TRY(vch_access_own(cli->l, cli->signer, w, cli->arg[0], subject, owner, groups ? group : NULL, groups, path,
+                           &rows, &receipt, &cli->err));
     cj_begin(&j);
     cj_open(&j, NULL, '{');
     cj_text(&j, "said", "own access");
@@ -429,11 +429,13 @@ vch_rc cli_access_own(cli_t *cli)
     VCH_TRY(cli_need(cli, "output", &path));
     VCH_TRY(dataset_of(cli, cli->arg[0], dataset));
     VCH_TRY(speakers_get(cli, dataset, &s));
-    vch_rc rc = s.n == 1 ? VCH_OK : cli_usage(cli, "own access is one person's: --subject, or --range with one line");
-    if (rc == VCH_OK) rc = wallet_open(cli, wallet, &w);
-    if (rc == VCH_OK) rc = read_own(cli, w, &s, path);
-    vch_wallet_free(w);
+    bool one = s.n == 1 && s.subject && s.owner;
+    uint32_t subject = one ? s.subject[0] : 0, owner = one ? s.owner[0] : 0;
     speakers_free(&s);
+    if (!one) return cli_usage(cli, "own access is one person's: --subject, or --range with one line");
+    VCH_TRY(wallet_open(cli, wallet, &w));
+    vch_rc rc = read_own(cli, w, subject, owner, path);
+    vch_wallet_free(w);
     return rc;
 }
 

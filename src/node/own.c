@@ -48,8 +48,10 @@ static vch_rc read_version(own_t *o, const char *version, const char *const *gro
 static vch_rc is_free(own_t *o, const char *path)
 {
     vch_stat_t st;
-    if (o->l->port->disk->stat(o->l->port, path, &st) == VCH_ERR_NOT_FOUND) return VCH_OK;
-    return vch_fail(o->err, VCH_ERR_CONFLICT, "%s exists already", path);
+    vch_rc rc = o->l->port->disk->stat(o->l->port, path, &st);
+    if (rc == VCH_ERR_NOT_FOUND) return VCH_OK;
+    if (rc == VCH_OK) return vch_fail(o->err, VCH_ERR_CONFLICT, "%s exists already", path);
+    return vch_fail(o->err, rc, "cannot look at %s: %s", path, vch_rc_text(rc));
 }
 
 /* ---- the rows --------------------------------------------------------------------- */
