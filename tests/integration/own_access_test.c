@@ -259,6 +259,61 @@ static void the_ledger_replays(void **state)
     row_came_out(w, 5);
 }
 
+/* The same transaction again is the same one, with the same outcome. */
+static void said_twice_it_is_said_once(void **state)
+{
+    world_t *w = *state;
+    vch_receipt_t r, again;
+    vch_rc result = VCH_OK;
+    vch_arena_t arena;
+    vch_log_entry_t e;
+    vch_buf_t tx;
+    OK(own(w, 5, &r));
+    vch_arena_init(&arena, 16u << 20);
+    vch_buf_init(&tx, 1u << 20);
+    OK(vch_ledger_read_begin(w->l, &w->err));
+    OK(vch_log_read(w->l->log, r.index, &arena, &e, &w->err));
+    vch_ledger_read_end(w->l);
+    vch_tx_t one = {e.record.entry, e.record.statements, e.record.count};
+    OK(vch_tx_put(&tx, &one));
+    const uint8_t *p = tx.p;
+    OK(vch_submit(w->l, &p, &tx.n, 1, &again, &result, &w->err));
+    OK(result);
+    assert_true(again.again && again.has_outcome && again.permit);
+    assert_int_equal(again.index, r.index);
+    assert_int_equal(again.rows, 1);
+    vch_buf_free(&tx);
+    vch_arena_free(&arena);
+}
+
+/* One bit more in the index, which is derived: found before a row is given. */
+static void a_wider_set_in_the_index_is_found(void **state)
+{
+    world_t *w = *state;
+    vch_receipt_t r;
+    vch_use_t use;
+    vch_buf_t bits;
+    uint8_t key[33] = {'B'};
+    OK(own(w, 5, &r));
+    memcpy(key + 1, r.object.b, 32);
+    OK(vch_ledger_close(w->l, &w->err));
+    OK(vch_ledger_open(&w->l, w->ledger, 0, &w->err)); /* of this one nothing is in memory now */
+    vch_buf_init(&bits, 1u << 20);
+    OK(vch_kv_get(w->l->kv, vch_slice(key, sizeof key), &bits));
+    assert_true(vch_bit(bits.p, 5) && !vch_bit(bits.p, 6));
+    vch_bit_set(bits.p, 6);
+    OK(vch_kv_begin(w->l->kv, &w->err));
+    OK(vch_kv_put(w->l->kv, vch_slice(key, sizeof key), vch_buf_slice(&bits), &w->err));
+    OK(vch_kv_commit(w->l->kv, &w->err));
+    vch_buf_free(&bits);
+    OK(vch_ledger_read_begin(w->l, &w->err));
+    vch_rc rc = vch_use_of_subject(&use, w->l, &r.object, &w->err);
+    vch_ledger_read_end(w->l);
+    assert_int_equal(rc, VCH_ERR_CORRUPT);
+    OK(own(w, 5, &r)); /* another one is decided anew */
+    row_came_out(w, 5);
+}
+
 /* ---- a trustee by itself ----------------------------------------------------------------------- */
 
 typedef struct {
@@ -495,6 +550,8 @@ int main(void)
         T(it_is_listed_and_told_apart),
         T(evidence_of_consent_goes_on),
         T(the_ledger_replays),
+        T(said_twice_it_is_said_once),
+        T(a_wider_set_in_the_index_is_found),
         T(seeds_for_that_subjects_key_alone),
         T(a_subjects_key_opens_nothing_else),
         T(not_one_row_more),
