@@ -28,7 +28,7 @@ _vouch() {
     'terms ') words='add list show ' ;;
     'consent ') words='give record withdraw list show ' ;;
     'erasure ') words='request status ' ;;
-    'access ') words='request list show fetch ' ;;
+    'access ') words='request own list show fetch ' ;;
     'run ') words='exec list show ' ;;
     'model ') words='add list show affected remedy ' ;;
     'deployment ') words='add end list ' ;;
@@ -64,6 +64,7 @@ _vouch() {
     'consent withdraw') words=' --terms --wallet --persons --range --all --subject --owner --wallet-passphrase-file' ;;
     'erasure request') words=' --wallet --persons --range --all --subject --owner --wallet-passphrase-file' ;;
     'access request') words=' --purpose --processing --group --fetch' ;;
+    'access own') words=' --wallet --persons --range --all --subject --owner --group --output --wallet-passphrase-file' ;;
     'access fetch') words=' --output' ;;
     'run exec') words=' --grant --name --seed --holdout --work' ;;
     'model add') words=' --digest --run' ;;

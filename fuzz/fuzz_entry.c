@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A leaf has one reading: an entry's id is blind to its signature and to
- * nothing else, and whatever the ledger itself writes is written back the same. */
+ * nothing else, and whatever the ledger itself writes is written back the same,
+ * an own access's state value too. */
 #include <assert.h>
 
-#include "entry/entry.h"
+#include "entry/value.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -51,6 +52,7 @@ static void as_unsigned(vch_slice_t leaf, vch_buf_t *out)
     static vch_state_commit_t commit;
     static vch_outcome_t outcome;
     static vch_decision_t decision;
+    static vch_own_value_t own;
     vch_rc rc = VCH_ERR_FORMAT;
     if (vch_state_commit_get(&commit, leaf) == VCH_OK) {
         check_kind(leaf, VCH_KIND_STATE_COMMIT);
@@ -60,6 +62,9 @@ static void as_unsigned(vch_slice_t leaf, vch_buf_t *out)
         rc = vch_outcome_put(out, &outcome);
     } else if (vch_decision_get(&decision, leaf) == VCH_OK) {
         rc = vch_decision_put(out, &decision);
+    } else if (vch_own_get(&own, leaf) == VCH_OK) {
+        assert(own.key.n >= 34 && own.key.n <= VCH_PUBKEY_MAX);
+        rc = vch_own_put(out, &own);
     } else {
         return;
     }

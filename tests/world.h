@@ -241,6 +241,45 @@ static inline vch_rc world_ask(world_t *w, unsigned who, const char *purpose, co
     return world_say(w, who, VCH_KIND_ACCESS, world_access(&w->version, purpose, processing, 0));
 }
 
+/* What subject `subject` asks to read of itself; `key` NULL: its own, serial 0: the next one. */
+typedef struct {
+    const vch_id_t *version; /* NULL: the world's */
+    uint32_t subject, serial;
+    unsigned group;
+    vch_signer_t *key;
+    bool no_proof;
+} world_own_t;
+
+static inline vch_buf_t world_own_access(world_t *w, const world_own_t *o)
+{
+    kit_fields_t f = kit_fields();
+    const uint8_t once[32] = {7};
+    vch_signer_t *own = world_owner(o->subject), *key = o->key ? o->key : own;
+    kit_id(&f, VCH_F_OWN_VERSION, o->version ? o->version->b : w->version.b);
+    kit_uint(&f, VCH_F_CONSENT_SUBJECT, o->subject);
+    vch_buf_t *b = kit_list(&f, VCH_F_OWN_GROUPS, 1);
+    KIT_OK(vch_cbor_uint(b, o->group));
+    kit_id(&f, VCH_F_OWN_ONE_TIME_KEY, once);
+    kit_bytes(&f, VCH_F_CONSENT_KEY, vch_signer_public(key)->b, vch_signer_public(key)->n);
+    if (!o->no_proof) world_key_proof(w, &f, o->subject % w->rows);
+    kit_uint(&f, VCH_F_CONSENT_SERIAL, o->serial ? o->serial : w->serial[o->subject] + 1);
+    vch_buf_t plain = kit_done(&f), finished;
+    vch_buf_init(&finished, 65536);
+    KIT_OK(vch_owner_sign(&finished, &w->network, VCH_KIND_OWN_ACCESS, vch_buf_slice(&plain), key, NULL));
+    vch_buf_free(&plain);
+    vch_signer_free(own);
+    return finished;
+}
+
+/* The outcome is in w->outcome. */
+static inline vch_rc world_reads_own(world_t *w, uint32_t subject)
+{
+    world_own_t o = {.subject = subject};
+    vch_rc rc = world_say(w, 2, VCH_KIND_OWN_ACCESS, world_own_access(w, &o));
+    if (rc == VCH_OK && w->outcome.permit) w->serial[subject]++;
+    return rc;
+}
+
 /* ---- birth and end ---- */
 
 static inline vch_hash_t world_terms(world_t *w, const char *title, bool forbid, const char *purpose,

@@ -297,6 +297,16 @@ VCH_API VCH_MUST_USE vch_rc vch_access_request(vch_ledger_t *, const vch_signer_
  * before a byte leaves; only groups that were granted. */
 VCH_API VCH_MUST_USE vch_rc vch_access_fetch(vch_ledger_t *, const vch_signer_t *, const char *grant,
                                              const char *csv_path, uint64_t *ret_rows, vch_err_t *);
+/* A subject's own rows, by right of its key alone: also after it withdrew, and
+ * whatever others were granted.  The wallet's owner `owner` says so on the
+ * ledger, carried by `carrier`, who gains no right over it; the rows come out
+ * under a one-time key as CSV, checked like any.  groups NULL: all.  A denial
+ * (erased, or no rows in that version) is a result: see ret->permit, rule; then
+ * there is no file.  ERR_CONFLICT: csv_path exists. */
+VCH_API VCH_MUST_USE vch_rc vch_access_own(vch_ledger_t *, const vch_signer_t *carrier, const vch_wallet_t *,
+                                           const char *version, uint32_t subject, uint32_t owner,
+                                           const char *const *groups, size_t groups_n, const char *csv_path,
+                                           uint64_t *ret_rows, vch_receipt_t *ret, vch_err_t *);
 
 typedef struct {
     const char *const *grant;

@@ -261,6 +261,7 @@ CLI_HANDLER(cli_consent_withdraw);
 CLI_HANDLER(cli_consent_list);
 CLI_HANDLER(cli_consent_show);
 CLI_HANDLER(cli_access_request);
+CLI_HANDLER(cli_access_own);
 CLI_HANDLER(cli_access_list);
 CLI_HANDLER(cli_access_show);
 CLI_HANDLER(cli_access_fetch);

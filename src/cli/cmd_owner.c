@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 
 #define PERSONS_MAX 1000000u
+#define GROUPS_MAX 16
 
 /* ---- wallets ------------------------------------------------------------------------ */
 
@@ -382,6 +383,60 @@ vch_rc cli_erasure_status(cli_t *cli)
     vch_text_t text;
     VCH_TRY(vch_erasure_status(cli->l, cli->arg[0], &text, &cli->err));
     return cli_show_text(cli, &text);
+}
+
+/* ---- own access ----------------------------------------------------------------------------- */
+
+/* "cohort@2" is a version of "cohort". */
+static vch_rc dataset_of(cli_t *cli, const char *version, char ret[256])
+{
+    const char *at = strrchr(version, '@');
+    size_t n = at ? (size_t)(at - version) : strlen(version);
+    if (n == 0 || n >= 256) return cli_usage(cli, "own access is to DATASET or DATASET@N");
+    memcpy(ret, version, n);
+    ret[n] = 0;
+    return VCH_OK;
+}
+
+static vch_rc read_own(cli_t *cli, const vch_wallet_t *w, uint32_t subject, uint32_t owner, const char *path)
+{
+    const char *group[GROUPS_MAX];
+    size_t groups = cli_all(cli, "group", group, GROUPS_MAX);
+    vch_receipt_t receipt;
+    uint64_t rows = 0;
+    cli_json_t j;
+    VCH_TRY(vch_access_own(cli->l, cli->signer, w, cli->arg[0], subject, owner, groups ? group : NULL, groups, path,
+                           &rows, &receipt, &cli->err));
+    cj_begin(&j);
+    cj_open(&j, NULL, '{');
+    cj_text(&j, "said", "own access");
+    cj_text(&j, "signed by", vch_wallet_simulated(w) ? "SIMULATED owner" : "the owner");
+    cj_receipt(&j, &receipt);
+    if (receipt.permit) cj_number(&j, "rows fetched", rows);
+    if (receipt.permit) cj_text(&j, "file", path);
+    cj_close(&j, '}');
+    if (!receipt.permit) cli->exit = vch_rc_exit(VCH_ERR_DENIED);
+    return cj_show(cli, &j);
+}
+
+vch_rc cli_access_own(cli_t *cli)
+{
+    const char *wallet, *path;
+    char dataset[256];
+    vch_wallet_t *w = NULL;
+    speakers_t s = {.n = 0};
+    VCH_TRY(cli_need(cli, "wallet", &wallet));
+    VCH_TRY(cli_need(cli, "output", &path));
+    VCH_TRY(dataset_of(cli, cli->arg[0], dataset));
+    VCH_TRY(speakers_get(cli, dataset, &s));
+    bool one = s.n == 1 && s.subject && s.owner;
+    uint32_t subject = one ? s.subject[0] : 0, owner = one ? s.owner[0] : 0;
+    speakers_free(&s);
+    if (!one) return cli_usage(cli, "own access is one person's: --subject, or --range with one line");
+    VCH_TRY(wallet_open(cli, wallet, &w));
+    vch_rc rc = read_own(cli, w, subject, owner, path);
+    vch_wallet_free(w);
+    return rc;
 }
 
 vch_rc cli_consent_record(cli_t *cli)

@@ -69,6 +69,15 @@ static vch_rc put_fields(vch_buf_t *ret, vch_slice_t fields, const uint8_t *sign
     return vch_cbor_bytes(ret, signature, VCH_SIG_LEN);
 }
 
+bool vch_owner_speaks(vch_kind_t kind, vch_slice_t fields)
+{
+    uint64_t how;
+    const vch_schema_t *schema = vch_schema(kind);
+    if (!schema || !schema->owner_signed) return false;
+    if (kind == VCH_KIND_OWN_ACCESS) return true;
+    return vch_field_uint(fields, VCH_F_CONSENT_HOW, &how) == VCH_OK && how == VCH_HOW_OWNER;
+}
+
 vch_rc vch_owner_to_sign(vch_buf_t *ret, const vch_hash_t *network, vch_kind_t kind, vch_slice_t fields)
 {
     VCH_TRY(vch_cbor_array(ret, 3));

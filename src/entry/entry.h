@@ -36,6 +36,7 @@ typedef enum {
     VCH_KIND_CONSENT = 31,
     VCH_KIND_WITHDRAW = 32,
     VCH_KIND_ACCESS = 40,
+    VCH_KIND_OWN_ACCESS = 41,
     VCH_KIND_ERASE = 42,
     VCH_KIND_KEY_DESTROYED = 43,
     VCH_KIND_RUN = 50,
@@ -84,6 +85,7 @@ typedef struct {
     const char *who;   /* the same for people, with what apply adds */
     bool owner_signed; /* may end in an owner's serial and signature */
     bool single;       /* exactly one statement per entry */
+    bool decided;      /* the state machine decides it: its outcome is the next leaf */
 } vch_schema_t;
 
 /* NULL for an unknown or reserved kind, and for the two unsigned ones. */
@@ -197,6 +199,10 @@ enum {
     VCH_F_ACCESS_PROCESSING = 2,
     VCH_F_ACCESS_GROUPS = 3,
     VCH_F_ACCESS_RECIPIENT_KEY = 4,
+    /* own access; what follows is where a consent has it: SUBJECT, KEY, KEY_PROOF, SERIAL, SIGNATURE */
+    VCH_F_OWN_VERSION = 0,
+    VCH_F_OWN_GROUPS = 2,
+    VCH_F_OWN_ONE_TIME_KEY = 3,
     /* key-destroyed; an erase statement shares consent's fields */
     VCH_F_DESTROYED_ERASE = 0,
     VCH_F_DESTROYED_EXTENTS = 1,
@@ -284,6 +290,9 @@ VCH_MUST_USE vch_rc vch_statement_put(vch_buf_t *ret, vch_kind_t, const uint8_t 
 /* RFC 6962 root over the statements' bytes; count at least 1. */
 VCH_MUST_USE vch_rc vch_statements_root(vch_hash_t *ret, const vch_slice_t *statements, size_t n, vch_arena_t *scratch);
 
+/* The subject's own key made this statement, or says so: its signature must be
+ * there.  False for what a custodian recorded, and for kinds without owners. */
+bool vch_owner_speaks(vch_kind_t, vch_slice_t fields);
 /* What an owner signs: CBOR [network, kind, fields without the signature]. */
 VCH_MUST_USE vch_rc vch_owner_to_sign(vch_buf_t *ret, const vch_hash_t *network, vch_kind_t, vch_slice_t fields);
 /* fields (without signature) + the owner's signature = the finished fields. */

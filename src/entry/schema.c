@@ -223,6 +223,22 @@ static const vch_field_t access[] = {
     {.key = 4, .name = "recipient-key", .type = VCH_T_BYTES, .optional = true, .min = 32, .max = 32},
 };
 
+static const vch_field_t own_access[] = {
+    HASH(0, "version"),
+    U(1, "subject", 0, U32_MAX),
+    LIST(2, "groups", 1, VCH_GROUPS_MAX, e_group),
+    BYTES(3, "one-time-key", 32, 32),
+    BYTES(18, "key", 34, 35),
+    {.key = 19,
+     .name = "key-proof",
+     .type = VCH_T_STRUCT,
+     .optional = true,
+     .sub = key_proof,
+     .subs = COUNT(key_proof)},
+    U(20, "serial", 1, U32_MAX),
+    BYTES(21, "signature", 64, 64),
+};
+
 static const vch_field_t run[] = {
     LIST(0, "grants", 1, 64, e_id),
     HASH(1, "set-root"),
@@ -282,7 +298,9 @@ static const vch_schema_t table[] = {
      "any party carries what the subject's key signed; the custodian records", .owner_signed = true},
     {VCH_KIND_WITHDRAW, "withdraw", withdraw, COUNT(withdraw), 0,
      "any party carries what the subject's key signed; the custodian records", .owner_signed = true},
-    {VCH_KIND_ACCESS, "access", access, COUNT(access), VCH_ROLE_USER, "a user", .single = true},
+    {VCH_KIND_ACCESS, "access", access, COUNT(access), VCH_ROLE_USER, "a user", .single = true, .decided = true},
+    {VCH_KIND_OWN_ACCESS, "own-access", own_access, COUNT(own_access), 0,
+     "any party carries what the subject's key signed", .owner_signed = true, .single = true, .decided = true},
     {VCH_KIND_ERASE, "erase", erase, COUNT(erase), 0,
      "any party carries what the subject's key signed; the custodian for a subject", .owner_signed = true},
     KIND(VCH_KIND_KEY_DESTROYED, "key-destroyed", key_destroyed, VCH_ROLE_TRUSTEE, "a trustee of every extent named"),

@@ -452,6 +452,42 @@ vch_rc vch_grant_get(vch_grant_value_t *ret, vch_slice_t bytes)
     return VCH_OK;
 }
 
+vch_rc vch_own_put(vch_buf_t *b, const vch_own_value_t *v)
+{
+    VCH_TRY(vch_cbor_array(b, 9));
+    VCH_TRY(put32(b, v->version.b));
+    VCH_TRY(vch_cbor_uint(b, v->subject));
+    VCH_TRY(vch_cbor_uint(b, v->groups));
+    VCH_TRY(vch_cbor_bytes(b, v->key.p, v->key.n));
+    VCH_TRY(put32(b, v->once));
+    VCH_TRY(vch_cbor_bool(b, v->permit));
+    VCH_TRY(put32(b, v->set_root.b));
+    VCH_TRY(vch_cbor_uint(b, v->count));
+    return vch_cbor_uint(b, v->expires.ms);
+}
+
+vch_rc vch_own_get(vch_own_value_t *ret, vch_slice_t bytes)
+{
+    vch_own_value_t v = {0};
+    vch_cbor_t c = vch_cbor_over(bytes);
+    uint64_t groups;
+    VCH_TRY(get_array_of(&c, 9));
+    VCH_TRY(vch_cbor_get_fixed(&c, v.version.b, 32));
+    VCH_TRY(get_u32(&c, &v.subject));
+    VCH_TRY(get_number(&c, UINT16_MAX, &groups));
+    VCH_TRY(vch_cbor_get_bytes(&c, &v.key));
+    if (v.key.n < 34 || v.key.n > VCH_PUBKEY_MAX) return VCH_ERR_FORMAT;
+    VCH_TRY(vch_cbor_get_fixed(&c, v.once, 32));
+    VCH_TRY(vch_cbor_get_bool(&c, &v.permit));
+    VCH_TRY(vch_cbor_get_fixed(&c, v.set_root.b, 32));
+    VCH_TRY(vch_cbor_get_uint(&c, &v.count));
+    VCH_TRY(vch_cbor_get_uint(&c, &v.expires.ms));
+    VCH_TRY(finish(&c));
+    v.groups = (uint16_t)groups;
+    *ret = v;
+    return VCH_OK;
+}
+
 vch_rc vch_run_put(vch_buf_t *b, const vch_run_value_t *v)
 {
     VCH_TRY(vch_cbor_array(b, 7));

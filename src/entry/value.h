@@ -17,6 +17,7 @@
  *   "c" ‖ dataset id ‖ u16 index     palette entry
  *   "S" ‖ dataset id ‖ u32 subject   raw 32: the subject's key id, once proven
  *   "a" ‖ request id                 grant (also a denied one)
+ *   "o" ‖ request id                 own access (also a denied one); never under "a"
  *   "r" ‖ run id                     run
  *   "m" ‖ model id                   model
  *   "y" ‖ deployment id              deployment
@@ -174,6 +175,22 @@ typedef struct {
 } vch_grant_value_t;
 VCH_MUST_USE vch_rc vch_grant_put(vch_buf_t *, const vch_grant_value_t *);
 VCH_MUST_USE vch_rc vch_grant_get(vch_grant_value_t *, vch_slice_t);
+
+/* What a subject's own statement gave it: its key is the permission, so nobody
+ * else can use it, and no party is named. */
+typedef struct {
+    vch_id_t version;
+    uint32_t subject;
+    uint16_t groups;  /* bit set */
+    vch_slice_t key;  /* the subject's, multicodec */
+    uint8_t once[32]; /* what comes out is sealed to this key of the statement */
+    bool permit;
+    vch_hash_t set_root;
+    uint64_t count;
+    vch_time_t expires;
+} vch_own_value_t;
+VCH_MUST_USE vch_rc vch_own_put(vch_buf_t *, const vch_own_value_t *);
+VCH_MUST_USE vch_rc vch_own_get(vch_own_value_t *, vch_slice_t);
 
 typedef struct {
     vch_id_t version, party;

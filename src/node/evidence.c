@@ -3,6 +3,7 @@
 #include "codec/cbor.h"
 #include "node/evidence.h"
 #include "node/node_int.h"
+#include "node/use.h"
 
 #define AT(x) (unsigned long long)(x)
 #define ARENA_ENOUGH ((size_t)VCH_BUNDLE_BYTES_MAX + (16u << 20)) /* for any bundle */
@@ -92,11 +93,25 @@ static vch_rc make_decision(vch_ledger_t *l, const char *id, vch_buf_t *ret, vch
     return rc;
 }
 
+/* There is no claim of this kind yet. */
+static vch_rc not_own(ev_t *ev, const vch_id_t *request)
+{
+    vch_buf_t value;
+    vch_own_value_t own;
+    vch_buf_init(&value, 4096);
+    vch_rc rc = vch_own_load(ev->l, request, &value, &own);
+    vch_buf_free(&value);
+    if (rc == VCH_ERR_NOT_FOUND) return VCH_OK;
+    VCH_TRY(rc);
+    return vch_fail(ev->err, VCH_ERR_UNSUPPORTED, "there are no bundles of a subject's own access yet");
+}
+
 static vch_rc fill_access(ev_t *ev, const char *id)
 {
     vch_id_t request;
     ev_access_t a;
     VCH_TRY(vch_resolve(ev->l, 'a', id, &request, ev->err));
+    VCH_TRY(not_own(ev, &request));
     VCH_TRY(ev_access(ev, &request, &a));
     VCH_TRY(ev_signers(ev, ev_find_leaf(ev, a.index)->commit));
     return ev_claim_id(ev, 2, &request);

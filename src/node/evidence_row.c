@@ -86,7 +86,8 @@ static vch_rc look(void *ctx, const vch_log_entry_t *e)
     vch_kind_t kind;
     vch_hash_t leaf;
     VCH_TRY(vch_leaf_kind(&kind, e->record.entry));
-    if (kind != VCH_KIND_CONSENT && kind != VCH_KIND_WITHDRAW && kind != VCH_KIND_ERASE) return VCH_OK;
+    const vch_schema_t *schema = vch_schema(kind);
+    if (!schema || !schema->owner_signed) return VCH_OK;
     for (uint32_t i = 0; i < e->record.count; i++) {
         bool erased = e->record.erased && e->record.erased[i];
         if (erased)
@@ -104,11 +105,20 @@ static vch_rc look(void *ctx, const vch_log_entry_t *e)
  * that there is none would say nothing. */
 static vch_rc take_owner(consent_t *c, const vch_statement_t *st)
 {
-    uint64_t how;
     vch_slice_t value;
-    VCH_TRY(vch_field_uint(st->fields, VCH_F_CONSENT_HOW, &how));
-    if (how != VCH_HOW_OWNER) return VCH_OK;
+    if (!vch_owner_speaks(st->kind, st->fields)) return VCH_OK;
     vch_state_key_t key = vch_key_id_u32('S', c->dataset.b, c->subject);
+    return ev_value(c->ev, c->commit, &key, &value);
+}
+
+/* An own access names a version, and only that says of which dataset. */
+static vch_rc take_version(consent_t *c, const vch_statement_t *st)
+{
+    vch_id_t version;
+    vch_slice_t value;
+    if (st->kind != VCH_KIND_OWN_ACCESS) return VCH_OK;
+    VCH_TRY(vch_field_fixed(st->fields, VCH_F_OWN_VERSION, version.b, 32));
+    vch_state_key_t key = vch_key_id('v', version.b);
     return ev_value(c->ev, c->commit, &key, &value);
 }
 
@@ -122,6 +132,7 @@ static vch_rc take_last(consent_t *c)
     if (!s.found && rc != VCH_OK) return vch_fail(c->ev->err, rc, "the log can't be searched: %s", vch_rc_text(rc));
     if (!s.found) return vch_fail(c->ev->err, VCH_ERR_CORRUPT, "the statement behind a consent is not in the log");
     VCH_TRY(ev_statement(c->ev, s.index, s.number, &st));
+    VCH_TRY(take_version(c, &st));
     return take_owner(c, &st);
 }
 

@@ -254,6 +254,16 @@ bool nd_has_vault(const vch_ledger_t *);
 vch_rc nd_say_erase(vch_ledger_t *, const vch_signer_t *carrier, const vch_wallet_t *, const char *dataset,
                     const uint32_t *subjects, const uint32_t *owners, size_t n, vch_receipt_t *ret, vch_err_t *);
 
+/* ---- own access (owner.c) ---- */
+/* What a subject asks to read of itself. */
+typedef struct {
+    vch_id_t version, dataset;
+    uint32_t groups;  /* bit set, not empty */
+    uint8_t once[32]; /* one-time key that the rows are sealed to */
+} nd_own_ask_t;
+vch_rc nd_say_own_access(vch_ledger_t *, const vch_signer_t *carrier, const vch_wallet_t *, uint32_t subject,
+                         uint32_t owner, const nd_own_ask_t *, vch_receipt_t *ret, vch_err_t *);
+
 /* ---- objects (resolve.c) ---- */
 vch_rc nd_objects_refresh(vch_ledger_t *, vch_err_t *);
 void nd_objects_free(vch_ledger_t *);

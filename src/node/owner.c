@@ -14,7 +14,8 @@
 
 /* What one subject says, or what is recorded for one. */
 typedef struct {
-    uint32_t subject, owner;                   /* owner: of the wallet */
+    const nd_own_ask_t *own; /* own access; NULL: none, and nothing else counts with it but the subject */
+    uint32_t subject, owner; /* owner: of the wallet */
     bool give, erase, has_terms, has_evidence; /* neither give nor erase: withdraw */
     vch_hash_t terms, evidence;
     uint32_t until;
@@ -154,8 +155,25 @@ static vch_rc put_fields(vch_buf_t *b, const speech_t *s, const saying_t *w, con
     return put_uint(b, VCH_F_CONSENT_SERIAL, a->standing.serial);
 }
 
+static vch_rc put_own_fields(vch_buf_t *b, const saying_t *w, const authority_t *a)
+{
+    vch_slice_t key = vch_pubkey_bytes(vch_signer_public(a->owner));
+    VCH_TRY(vch_cbor_map(b, 6u + a->prove));
+    VCH_TRY(put_bytes(b, VCH_F_OWN_VERSION, w->own->version.b, 32));
+    VCH_TRY(put_uint(b, VCH_F_CONSENT_SUBJECT, w->subject));
+    VCH_TRY(vch_cbor_uint(b, VCH_F_OWN_GROUPS));
+    VCH_TRY(vch_cbor_array(b, (uint64_t)__builtin_popcount(w->own->groups)));
+    for (unsigned g = 0; g < VCH_GROUPS_MAX; g++)
+        if (w->own->groups >> g & 1) VCH_TRY(vch_cbor_uint(b, g));
+    VCH_TRY(put_bytes(b, VCH_F_OWN_ONE_TIME_KEY, w->own->once, 32));
+    VCH_TRY(put_bytes(b, VCH_F_CONSENT_KEY, key.p, key.n));
+    if (a->prove) VCH_TRY(put_proof(b, a));
+    return put_uint(b, VCH_F_CONSENT_SERIAL, a->standing.serial);
+}
+
 static vch_kind_t kind_of(const saying_t *w)
 {
+    if (w->own) return VCH_KIND_OWN_ACCESS;
     if (w->erase) return VCH_KIND_ERASE;
     return w->give ? VCH_KIND_CONSENT : VCH_KIND_WITHDRAW;
 }
@@ -165,7 +183,7 @@ static vch_rc put_signed(speech_t *s, const saying_t *w, const authority_t *a)
     vch_kind_t kind = kind_of(w);
     vch_buf_t fields;
     vch_buf_init(&fields, 8192);
-    vch_rc rc = named(s, put_fields(&fields, s, w, a));
+    vch_rc rc = named(s, w->own ? put_own_fields(&fields, w, a) : put_fields(&fields, s, w, a));
     if (rc == VCH_OK && a->owner)
         rc = vch_owner_sign(&s->batch, &s->l->network, kind, vch_buf_slice(&fields), a->owner, s->err);
     else if (rc == VCH_OK)
@@ -237,6 +255,7 @@ static vch_rc fill_batch(speech_t *s, const saying_t *w, size_t n, size_t *ret)
     for (*ret = 0; *ret < n && s->n < STATEMENTS_AT_ONCE; ++*ret) {
         if (kind_of(&w[*ret]) != kind_of(&w[0])) break;
         if (s->batch.n + s->n * STATEMENT_EXTRA > BYTES_AT_ONCE) break;
+        if (s->n && vch_schema(kind_of(&w[0]))->single) break;
         VCH_TRY(say(s, &w[*ret]));
     }
     return VCH_OK;
@@ -387,6 +406,18 @@ vch_rc nd_say_erase(vch_ledger_t *l, const vch_signer_t *carrier, const vch_wall
 {
     own_t o = {wallet, subjects, owners, n, NULL, 0, false, true};
     return say_own(l, carrier, dataset, &o, ret, err);
+}
+
+vch_rc nd_say_own_access(vch_ledger_t *l, const vch_signer_t *carrier, const vch_wallet_t *wallet, uint32_t subject,
+                         uint32_t owner, const nd_own_ask_t *ask, vch_receipt_t *ret, vch_err_t *err)
+{
+    speech_t *s = NULL;
+    saying_t w = {.own = ask, .subject = subject, .owner = owner};
+    VCH_TRY(speech_begin(l, carrier, wallet, &ask->dataset, &s, err));
+    vch_rc rc = say_all(s, &w, 1);
+    if (rc == VCH_OK) *ret = s->receipt;
+    speech_end(s);
+    return rc;
 }
 
 /* ---- recorded from paper ------------------------------------------------------------------------- */

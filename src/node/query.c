@@ -176,28 +176,49 @@ static vch_rc put_groups(query_t *q, unsigned groups)
     return vch_buf_u8(q->b, ']');
 }
 
+/* It stands right behind its request. */
+static vch_rc put_outcome(query_t *q)
+{
+    vch_log_entry_t next;
+    vch_outcome_t o;
+    VCH_TRY(vch_log_read(q->l->log, q->at->index + 1, q->arena, &next, q->err));
+    VCH_TRY(vch_outcome_get(&o, next.record.entry));
+    VCH_TRY(put_bool(q, "permit", o.permit));
+    VCH_TRY(put_text(q, "rule", vch_str(o.rule)));
+    VCH_TRY(put_uint(q, "rows", o.count));
+    VCH_TRY(put_id(q, "set root", o.set_root.b));
+    VCH_TRY(vch_buf_u8(q->b, ','));
+    return nd_put_time(q->b, "expires", o.expires);
+}
+
 static vch_rc show_grant(query_t *q)
 {
     vch_slice_t value;
     vch_grant_value_t g;
-    vch_log_entry_t next;
-    vch_outcome_t o;
     VCH_TRY(value_of(q, 'a', q->at->id.b, &value));
     VCH_TRY(vch_grant_get(&g, value));
-    VCH_TRY(vch_log_read(q->l->log, q->at->index + 1, q->arena, &next, q->err));
-    VCH_TRY(vch_outcome_get(&o, next.record.entry));
     VCH_TRY(put_id(q, "version", g.version.b));
     VCH_TRY(put_party(q, "party", &g.party));
     VCH_TRY(put_text(q, "purpose", g.purpose));
     VCH_TRY(put_text(q, "processing", g.processing));
     VCH_TRY(put_groups(q, g.groups));
-    VCH_TRY(put_bool(q, "permit", g.permit));
-    VCH_TRY(put_text(q, "rule", vch_str(o.rule)));
-    VCH_TRY(put_uint(q, "rows", g.count));
-    VCH_TRY(put_id(q, "set root", g.set_root.b));
-    VCH_TRY(vch_buf_u8(q->b, ','));
-    return nd_put_time(q->b, "expires", g.expires);
+    return put_outcome(q);
 }
+
+/* Whose own it is, its statement says to those who may read it. */
+static vch_rc show_own(query_t *q)
+{
+    vch_slice_t value;
+    vch_own_value_t own;
+    VCH_TRY(value_of(q, 'o', q->at->id.b, &value));
+    VCH_TRY(vch_own_get(&own, value));
+    VCH_TRY(put_id(q, "version", own.version.b));
+    VCH_TRY(put_bool(q, "own", true));
+    VCH_TRY(put_groups(q, own.groups));
+    return put_outcome(q);
+}
+
+static vch_rc show_request(query_t *q) { return q->at->kind == VCH_KIND_OWN_ACCESS ? show_own(q) : show_grant(q); }
 
 static vch_rc show_run(query_t *q)
 {
@@ -276,7 +297,7 @@ static const list_t lists[] = {
     {"datasets", VCH_KIND_DATASET, VCH_KIND_DATASET, show_dataset, UINT64_MAX, 0},
     {"versions", VCH_KIND_VERSION, VCH_KIND_VERSION, show_version, VCH_F_VERSION_DATASET, 'd'},
     {"terms", VCH_KIND_TERMS, VCH_KIND_TERMS, show_terms, UINT64_MAX, 0},
-    {"grants", VCH_KIND_ACCESS, VCH_KIND_ACCESS, show_grant, VCH_F_ACCESS_VERSION, 'v'},
+    {"grants", VCH_KIND_ACCESS, VCH_KIND_OWN_ACCESS, show_request, VCH_F_ACCESS_VERSION, 'v'},
     {"runs", VCH_KIND_RUN, VCH_KIND_RUN, show_run, UINT64_MAX, 0},
     {"models", VCH_KIND_MODEL, VCH_KIND_MODEL, show_model, VCH_F_MODEL_RUN, 'r'},
     {"deployments", VCH_KIND_DEPLOYMENT, VCH_KIND_DEPLOYMENT, show_deployment, VCH_F_DEPLOYMENT_MODEL, 'm'},

@@ -432,6 +432,7 @@ static vch_rc resolve_tag(vch_ledger_t *l, char tag, const char *name, vch_id_t 
         VCH_TRY(rm_each(l, tag, NULL, resolve_listed, &r, err));
     else
         VCH_TRY(suspect(l, vch_state_each(l->state, r.tag, resolve_one, &r), err));
+    if (tag == 'a' && !l->remote) VCH_TRY(suspect(l, vch_state_each(l->state, 'o', resolve_one, &r), err));
     if (tag == 'p' && r.names > 1 && !l->remote) VCH_TRY(whose_name(l, &r, err));
     if (r.names + r.ids == 0)
         return vch_hint(err, vch_fail(err, VCH_ERR_NOT_FOUND, "there is no %s \"%.100s\"", what_is(tag), name),

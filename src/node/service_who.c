@@ -5,6 +5,7 @@
 #include "codec/text.h"
 #include "node/custody.h"
 #include "node/node_int.h"
+#include "node/use.h"
 
 #define NAME_MAX_BYTES 512
 
@@ -92,11 +93,24 @@ static vch_rc about_version(asked_t *q, const vch_id_t *version)
     return VCH_OK;
 }
 
+/* A subject's own access is that subject's. */
+static vch_rc about_own(asked_t *q, const vch_id_t *grant)
+{
+    vch_own_value_t own;
+    VCH_TRY(vch_own_load(q->l, grant, &q->value, &own));
+    vch_id_t version = own.version;
+    q->about.has_subject = true;
+    q->about.subject = own.subject;
+    return about_version(q, &version);
+}
+
 static vch_rc about_grant(asked_t *q, const char *id)
 {
     vch_id_t grant;
     vch_grant_value_t g;
     VCH_TRY(vch_resolve(q->l, 'a', id, &grant, q->err));
+    vch_rc own = about_own(q, &grant);
+    if (own != VCH_ERR_NOT_FOUND) return own;
     vch_state_key_t key = vch_key_id('a', grant.b);
     VCH_TRY(get_value(q->l, &key, &q->value, q->err));
     VCH_TRY(vch_grant_get(&g, vch_buf_slice(&q->value)));
@@ -308,11 +322,14 @@ static vch_rc about_piece(asked_t *q, const vch_statement_t *st)
 
 static vch_rc about_saying(asked_t *q, const vch_statement_t *st, bool first)
 {
-    vch_id_t dataset;
+    vch_id_t named; /* a version by own access, else the dataset */
     uint64_t subject;
-    VCH_TRY(vch_field_fixed(st->fields, VCH_F_CONSENT_DATASET, dataset.b, 32));
+    VCH_TRY(vch_field_fixed(st->fields, VCH_F_CONSENT_DATASET, named.b, 32));
     VCH_TRY(vch_field_uint(st->fields, VCH_F_CONSENT_SUBJECT, &subject));
-    add_dataset(&q->about, &dataset);
+    if (st->kind == VCH_KIND_OWN_ACCESS)
+        VCH_TRY(about_version(q, &named));
+    else
+        add_dataset(&q->about, &named);
     if (first) {
         q->about.has_subject = true;
         q->about.subject = (uint32_t)subject;
@@ -351,8 +368,8 @@ static vch_rc about_entry(asked_t *q, uint64_t index, vch_arena_t *arena, bool *
     vch_kind_t kind;
     VCH_TRY(vch_log_read(q->l->log, index, arena, &e, q->err));
     VCH_TRY(vch_leaf_kind(&kind, e.record.entry));
-    *ret_personal =
-        kind == VCH_KIND_CONSENT || kind == VCH_KIND_WITHDRAW || kind == VCH_KIND_ERASE || kind == VCH_KIND_SUBJECTS;
+    const vch_schema_t *schema = vch_schema(kind); /* none for what the state machine wrote */
+    *ret_personal = kind == VCH_KIND_SUBJECTS || (schema && schema->owner_signed);
     if (!*ret_personal) return VCH_OK;
     if (kind == VCH_KIND_SUBJECTS) VCH_TRY(about_signer(q, &e));
     return about_statements(q, &e, kind == VCH_KIND_SUBJECTS);

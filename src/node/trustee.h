@@ -52,8 +52,10 @@ VCH_MUST_USE vch_rc vch_trustee_prekey(vch_trustee_t *, vch_buf_t *ret, vch_err_
 VCH_MUST_USE vch_rc vch_trustee_deal(vch_trustee_t *, vch_slice_t deal, vch_buf_t *ret, vch_err_t *);
 /* Answer a request: ret_answer gets the signed part, ret_box the seeds sealed
  * to the request's key.  Refused, in this order, unless
- *   it is well-formed, of this network and signed by a registered, unrevoked key
- *   the grant was permitted, is that party's own, unexpired, and its outcome is
+ *   it is well-formed, of this network and signed by a registered, unrevoked key;
+ *     of an own access: by that subject's key and no other, and to be sealed to
+ *     the one-time key of its statement                       ERR_ROLE, ERR_KEY
+ *   the grant was permitted, is that party's, unexpired, and its outcome is
  *     committed: under a checkpoint that the policy's quorum cosigned
  *                                         ERR_NOT_FOUND, ERR_DENIED, ERR_ROLE, ERR_EXPIRED, ERR_QUORUM
  *   the newest quorum is no older than fresh_ms                             ERR_QUORUM

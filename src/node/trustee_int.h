@@ -8,7 +8,7 @@
 
 /* What a grant permits now, as it was computed last. */
 typedef struct {
-    bool known;
+    bool known, own; /* own: a subject's, and party is zeros */
     vch_id_t grant, party;
     uint64_t applied, boot_ms; /* then */
     vch_use_t use;

@@ -9,30 +9,37 @@ static vch_rc no_memory(vch_err_t *err) { return vch_fail(err, VCH_ERR_MEMORY, "
 
 /* ---- the grant ------------------------------------------------------------------------- */
 
+typedef struct {
+    bool own;       /* by the subject itself; then no party is meant */
+    vch_id_t party; /* zeros, of a subject */
+} asker_t;
+
 /* A withdrawal or any other entry since, or a second gone by: computed anew. */
-static bool still_known(const vch_trustee_t *t, const vch_release_t *r, const vch_id_t *party)
+static bool still_known(const vch_trustee_t *t, const vch_release_t *r, const asker_t *who)
 {
     const permitted_t *p = &t->permitted;
     vch_state_info_t info;
     vch_state_info(t->l->state, &info);
     uint64_t now = t->l->port->clock->boot_ms(t->l->port);
-    return p->known && memcmp(p->grant.b, r->grant.b, 32) == 0 && vch_id_eq(&p->party, party) &&
-           p->applied == info.applied && now - p->boot_ms < PERMITTED_MS;
+    return p->known && memcmp(p->grant.b, r->grant.b, 32) == 0 && vch_id_eq(&p->party, &who->party) &&
+           p->own == who->own && p->applied == info.applied && now - p->boot_ms < PERMITTED_MS;
 }
 
-static vch_rc permitted_now(vch_trustee_t *t, const vch_release_t *r, const vch_id_t *party, vch_err_t *err)
+static vch_rc permitted_now(vch_trustee_t *t, const vch_release_t *r, const asker_t *who, vch_err_t *err)
 {
     permitted_t *p = &t->permitted;
     vch_state_info_t info;
-    if (still_known(t, r, party)) return VCH_OK;
+    if (still_known(t, r, who)) return VCH_OK;
     if (p->known) vch_use_close(&p->use);
     p->known = false;
     memcpy(p->grant.b, r->grant.b, 32);
-    p->party = *party;
+    p->party = who->party;
+    p->own = who->own;
     vch_state_info(t->l->state, &info);
     p->applied = info.applied;
     p->boot_ms = t->l->port->clock->boot_ms(t->l->port);
-    vch_rc rc = vch_use_of_party(&p->use, t->l, party, &p->grant, 1, err);
+    vch_rc rc = who->own ? vch_use_of_subject(&p->use, t->l, &p->grant, err)
+                         : vch_use_of_party(&p->use, t->l, &who->party, &p->grant, 1, err);
     if (rc == VCH_ERR_NOT_FOUND) return vch_fail(err, rc, "there is no such grant on the ledger");
     p->known = rc == VCH_OK;
     if (rc == VCH_OK && (rc = tr_hold_back(t, &p->use, err)) != VCH_OK) {
@@ -233,19 +240,62 @@ static vch_rc answer(vch_trustee_t *t, const vch_release_t *r, vch_buf_t *ret_an
     return rc == VCH_OK ? rc : nd_told(rc, err);
 }
 
+/* ---- who asks --------------------------------------------------------------------------------------- */
+
+/* The subject's key of the statement and no other, and sealed to the key that
+ * it named there: so neither who carried the statement nor who sees this
+ * request can have the rows. */
+static vch_rc is_the_subject(const vch_cose_t *m, const vch_release_t *r, const vch_own_value_t *own, vch_err_t *err)
+{
+    vch_pubkey_t key;
+    vch_rc rc = vch_pubkey_get(&key, own->key);
+    if (rc != VCH_OK) return vch_fail(err, VCH_ERR_CORRUPT, "an own access has a key that is none");
+    vch_keyid_t id = vch_pubkey_id(&key);
+    if (!vch_keyid_eq(&id, &m->kid))
+        return vch_fail(err, VCH_ERR_ROLE, "this is a subject's own access: only that subject's key may ask for it");
+    VCH_TRY(vch_cose_verify(m, &key, err));
+    if (memcmp(r->key, own->once, sizeof own->once) == 0) return VCH_OK;
+    return vch_fail(err, VCH_ERR_KEY, "an own access is answered to the one-time key of its statement only");
+}
+
+static vch_rc is_a_party(vch_trustee_t *t, const vch_cose_t *m, vch_id_t *ret, vch_err_t *err)
+{
+    vch_pubkey_t key;
+    unsigned roles;
+    VCH_TRY(tr_signer(t, m, &key, ret, &roles, err));
+    return vch_cose_verify(m, &key, err);
+}
+
+static vch_rc who_asks(vch_trustee_t *t, const vch_cose_t *m, const vch_release_t *r, asker_t *ret, vch_err_t *err)
+{
+    vch_buf_t value;
+    vch_own_value_t own;
+    vch_id_t grant;
+    *ret = (asker_t){.own = true};
+    memcpy(grant.b, r->grant.b, 32);
+    vch_buf_init(&value, 4096);
+    vch_rc rc = vch_own_load(t->l, &grant, &value, &own);
+    if (rc == VCH_OK)
+        rc = is_the_subject(m, r, &own, err);
+    else if (rc == VCH_ERR_NOT_FOUND) {
+        ret->own = false;
+        rc = is_a_party(t, m, &ret->party, err);
+    } else
+        vch_fail(err, rc, "the grant can't be read: %s", vch_rc_text(rc));
+    vch_buf_free(&value);
+    return rc;
+}
+
 /* ---- all of it ------------------------------------------------------------------------------------ */
 
 /* Between read_begin and _end. */
 static vch_rc may(vch_trustee_t *t, const vch_cose_t *m, const vch_release_t *r, vch_err_t *err)
 {
-    vch_pubkey_t key;
-    vch_id_t party;
-    unsigned roles;
+    asker_t who;
     uint32_t extent;
     uint64_t leaves;
-    VCH_TRY(tr_signer(t, m, &key, &party, &roles, err));
-    VCH_TRY(vch_cose_verify(m, &key, err));
-    VCH_TRY(permitted_now(t, r, &party, err));
+    VCH_TRY(who_asks(t, m, r, &who, err));
+    VCH_TRY(permitted_now(t, r, &who, err));
     VCH_TRY(is_committed(t, r, err));
     VCH_TRY(heard_lately(t, err));
     VCH_TRY(is_fresh(t, err));

@@ -28,7 +28,7 @@ static vch_rc group_number(vch_slice_t dataset, const char *name, uint64_t *ret,
     return vch_fail(err, VCH_ERR_NOT_FOUND, "the dataset has no group of columns \"%s\"", name);
 }
 
-static vch_rc put_groups(vch_buf_t *b, vch_slice_t dataset, const char *const *groups, size_t n, vch_err_t *err)
+vch_rc vch_use_groups(vch_slice_t dataset, const char *const *groups, size_t n, uint32_t *ret, vch_err_t *err)
 {
     vch_list_t all;
     uint32_t wanted = 0;
@@ -39,6 +39,14 @@ static vch_rc put_groups(vch_buf_t *b, vch_slice_t dataset, const char *const *g
         VCH_TRY(group_number(dataset, groups[i], &g, err));
         wanted |= 1u << g;
     }
+    *ret = wanted;
+    return VCH_OK;
+}
+
+static vch_rc put_groups(vch_buf_t *b, vch_slice_t dataset, const char *const *groups, size_t n, vch_err_t *err)
+{
+    uint32_t wanted;
+    VCH_TRY(vch_use_groups(dataset, groups, n, &wanted, err));
     VCH_TRY(vch_cbor_uint(b, VCH_F_ACCESS_GROUPS));
     VCH_TRY(vch_cbor_array(b, (uint64_t)__builtin_popcount(wanted)));
     for (unsigned g = 0; g < VCH_GROUPS_MAX; g++)
@@ -46,7 +54,7 @@ static vch_rc put_groups(vch_buf_t *b, vch_slice_t dataset, const char *const *g
     return VCH_OK;
 }
 
-static vch_rc version_dataset(vch_ledger_t *l, const vch_id_t *version, vch_version_value_t *ret, vch_err_t *err)
+vch_rc vch_use_version(vch_ledger_t *l, const vch_id_t *version, vch_version_value_t *ret, vch_err_t *err)
 {
     vch_buf_t value;
     vch_state_key_t key = vch_key_id('v', version->b);
@@ -68,7 +76,7 @@ static vch_rc access_fields(vch_ledger_t *l, vch_buf_t *b, const char *version, 
     vch_rc rc = vch_look_begin(l, err);
     if (rc != VCH_OK) return rc;
     rc = vch_resolve(l, 'v', version, &id, err);
-    if (rc == VCH_OK) rc = version_dataset(l, &id, &v, err);
+    if (rc == VCH_OK) rc = vch_use_version(l, &id, &v, err);
     if (rc == VCH_OK) rc = vch_dataset_fields(l, &v.dataset, &arena, &fields, err);
     vch_look_end(l);
     if (rc == VCH_OK) rc = vch_cbor_map(b, 4);
@@ -207,29 +215,124 @@ static vch_rc load_extents(vch_use_t *u, vch_ledger_t *l, uint32_t extents, vch_
     return at == u->bits.n ? VCH_OK : vch_fail(err, VCH_ERR_CORRUPT, "a grant's rows are not its version's");
 }
 
-static vch_rc use_read(vch_use_t *u, vch_ledger_t *l, const vch_id_t *party, const vch_id_t *grants, size_t n,
-                       vch_err_t *err)
+/* What the version says, once version, groups and rows are known. */
+static vch_rc describe(vch_use_t *u, vch_ledger_t *l, vch_err_t *err)
 {
     vch_version_value_t v;
-    u->part = vch_alloc_array(n, sizeof *u->part);
-    if (!u->part) return no_memory(err);
-    for (size_t i = 0; i < n; i++) VCH_TRY(add_grant(u, l, &grants[i], party, i == 0, err));
-    VCH_TRY(version_dataset(l, &u->version, &v, err));
+    VCH_TRY(vch_use_version(l, &u->version, &v, err));
     u->dataset = v.dataset;
     VCH_TRY(load_extents(u, l, v.extents, err));
     for (size_t i = 0; i < u->bits.n; i++) u->count += (uint64_t)__builtin_popcount(u->bits.p[i]);
     return vch_dataset_fields(l, &u->dataset, &u->arena, &u->fields, err);
 }
 
+static vch_rc use_grants(vch_use_t *u, vch_ledger_t *l, const vch_id_t *party, const vch_id_t *grants, size_t n,
+                         vch_err_t *err)
+{
+    for (size_t i = 0; i < n; i++) VCH_TRY(add_grant(u, l, &grants[i], party, i == 0, err));
+    return describe(u, l, err);
+}
+
+static vch_rc begin_use(vch_use_t *u, size_t parts, vch_err_t *err)
+{
+    *u = (vch_use_t){.count = 0};
+    vch_buf_init(&u->bits, 1u << 30);
+    vch_arena_init(&u->arena, 64u << 20);
+    u->part = vch_alloc_array(parts, sizeof *u->part);
+    return u->part ? VCH_OK : no_memory(err);
+}
+
 vch_rc vch_use_of_party(vch_use_t *ret, vch_ledger_t *l, const vch_id_t *party, const vch_id_t *grants, size_t n,
                         vch_err_t *err)
 {
-    *ret = (vch_use_t){.count = 0};
-    vch_buf_init(&ret->bits, 1u << 30);
-    vch_arena_init(&ret->arena, 64u << 20);
-    vch_rc rc = use_read(ret, l, party, grants, n, err);
+    vch_rc rc = begin_use(ret, n, err);
+    if (rc == VCH_OK) rc = use_grants(ret, l, party, grants, n, err);
     if (rc != VCH_OK) vch_use_close(ret);
     return rc;
+}
+
+/* ---- a subject's own ------------------------------------------------------------------ */
+
+static vch_rc check_own(vch_ledger_t *l, const vch_own_value_t *own, vch_err_t *err)
+{
+    vch_buf_t value;
+    vch_version_value_t v;
+    if (!own->permit) return vch_fail(err, VCH_ERR_DENIED, "the own access was denied");
+    if (own->expires.ms < now_ms(l)) {
+        vch_fail(err, VCH_ERR_EXPIRED, "the own access has expired");
+        return vch_hint(err, VCH_ERR_EXPIRED, "ask again: vouch access own");
+    }
+    VCH_TRY(vch_use_version(l, &own->version, &v, err));
+    vch_state_key_t key = vch_key_id_u32('z', v.dataset.b, own->subject);
+    vch_buf_init(&value, 1024);
+    vch_rc rc = vch_state_get(l->state, vch_key_slice(&key), &value, NULL);
+    vch_buf_free(&value);
+    if (rc == VCH_ERR_NOT_FOUND) return VCH_OK;
+    if (rc == VCH_OK) return vch_fail(err, VCH_ERR_DENIED, "the subject was erased since");
+    return vch_fail(err, rc, "whether the subject was erased can't be read: %s", vch_rc_text(rc));
+}
+
+/* Rows in the index are derived, and here nothing else is asked: they must be
+ * those that the state names. */
+static vch_rc are_decided(vch_use_t *u, const vch_own_value_t *own, const vch_buf_t *rows, vch_err_t *err)
+{
+    vch_hash_t root;
+    vch_rc rc = vch_set_root(&root, rows->p, rows->n, &u->arena);
+    if (rc == VCH_ERR_MEMORY) return no_memory(err);
+    if (rc == VCH_OK && vch_hash_eq(&root, &own->set_root)) return VCH_OK;
+    return vch_fail(err, VCH_ERR_CORRUPT, "the rows of an own access in the index are not those on the ledger");
+}
+
+static vch_rc use_own(vch_use_t *u, vch_ledger_t *l, const vch_own_value_t *own, const vch_id_t *grant, vch_err_t *err)
+{
+    vch_buf_t rows;
+    VCH_TRY(check_own(l, own, err));
+    u->version = own->version;
+    u->groups = own->groups;
+    vch_buf_init(&rows, 1u << 30);
+    vch_rc rc = vch_state_bitmap(l->state, grant, &rows, err);
+    if (rc == VCH_OK) rc = are_decided(u, own, &rows, err);
+    if (rc == VCH_OK) rc = add_part(u, grant, &rows);
+    vch_buf_free(&rows);
+    return rc == VCH_OK ? describe(u, l, err) : rc;
+}
+
+vch_rc vch_own_load(vch_ledger_t *l, const vch_id_t *grant, vch_buf_t *value, vch_own_value_t *ret)
+{
+    vch_state_key_t key = vch_key_id('o', grant->b);
+    vch_buf_clear(value);
+    VCH_TRY(vch_state_get(l->state, vch_key_slice(&key), value, NULL));
+    return vch_own_get(ret, vch_buf_slice(value));
+}
+
+vch_rc vch_use_of_subject(vch_use_t *ret, vch_ledger_t *l, const vch_id_t *grant, vch_err_t *err)
+{
+    vch_buf_t value;
+    vch_own_value_t own;
+    vch_buf_init(&value, 4096);
+    vch_rc rc = begin_use(ret, 1, err);
+    if (rc == VCH_OK) rc = vch_own_load(l, grant, &value, &own);
+    if (rc == VCH_OK) rc = use_own(ret, l, &own, grant, err);
+    vch_buf_free(&value);
+    if (rc != VCH_OK) vch_use_close(ret);
+    return rc;
+}
+
+/* ---- a party's -------------------------------------------------------------------------- */
+
+/* A subject's own access is no party's, and is fetched as it is made. */
+static vch_rc none_is_own(vch_ledger_t *l, const vch_id_t *grants, size_t n, vch_err_t *err)
+{
+    vch_buf_t value;
+    vch_own_value_t own;
+    vch_rc rc = VCH_ERR_NOT_FOUND;
+    vch_buf_init(&value, 4096);
+    for (size_t i = 0; rc == VCH_ERR_NOT_FOUND && i < n; i++) rc = vch_own_load(l, &grants[i], &value, &own);
+    vch_buf_free(&value);
+    if (rc == VCH_ERR_NOT_FOUND) return VCH_OK;
+    VCH_TRY(rc);
+    vch_fail(err, VCH_ERR_ROLE, "this is a subject's own access: its key alone may fetch the rows, no party's");
+    return vch_hint(err, VCH_ERR_ROLE, "own rows come out as they are asked for: vouch access own");
 }
 
 vch_rc vch_use_open(vch_use_t *ret, vch_ledger_t *l, const vch_signer_t *signer, const vch_id_t *grants, size_t n,
@@ -239,6 +342,7 @@ vch_rc vch_use_open(vch_use_t *ret, vch_ledger_t *l, const vch_signer_t *signer,
     *ret = (vch_use_t){.count = 0};
     VCH_TRY(vch_look_begin(l, err));
     vch_rc rc = vch_party_of(l, signer, &party, err);
+    if (rc == VCH_OK) rc = none_is_own(l, grants, n, err);
     if (rc == VCH_OK) rc = vch_use_of_party(ret, l, &party, grants, n, err);
     vch_look_end(l);
     return rc;
@@ -270,7 +374,7 @@ static vch_rc all_rows(const vch_use_t *u, uint32_t (**ret)[2], vch_err_t *err)
     return VCH_OK;
 }
 
-static vch_rc fetch_to(vch_use_t *u, vch_ledger_t *l, const vch_signer_t *signer, const char *path, vch_err_t *err)
+vch_rc vch_use_write_csv(vch_use_t *u, vch_ledger_t *l, const vch_signer_t *signer, const char *path, vch_err_t *err)
 {
     char spool[VCH_PATH_MAX];
     uint32_t(*row)[2] = NULL;
@@ -297,7 +401,7 @@ VCH_API vch_rc vch_access_fetch(vch_ledger_t *l, const vch_signer_t *signer, con
     vch_look_end(l);
     if (rc == VCH_OK) rc = vch_use_open(&u, l, signer, &id, 1, err);
     if (rc != VCH_OK) return nd_told(rc, err);
-    rc = fetch_to(&u, l, signer, csv_path, err);
+    rc = vch_use_write_csv(&u, l, signer, csv_path, err);
     if (rc == VCH_OK) *ret_rows = u.count;
     vch_use_close(&u);
     return nd_told(rc, err);

@@ -16,6 +16,8 @@ VCH_MUST_USE vch_rc vch_decisions_load(vch_ledger_t *, const vch_id_t *deploymen
  * file and byte.  The result says only whether the check could be done. */
 VCH_MUST_USE vch_rc vch_decisions_check(vch_ledger_t *, vch_finding_fn, void *ctx, uint64_t *ret_findings, vch_err_t *);
 
+struct vch_once; /* node/vault.h */
+
 /* ---- what a set of grants permits now ---------------------------------------- */
 
 /* One grant's share: rows that no grant before it permits. */
@@ -35,8 +37,9 @@ typedef struct {
     vch_use_part_t *part; /* the same, grant by grant */
     size_t parts;
     uint64_t count;
-    vch_arena_t arena;  /* holds id, rows, at, fields */
-    vch_slice_t fields; /* of the dataset statement */
+    vch_arena_t arena;           /* holds id, rows, at, fields */
+    vch_slice_t fields;          /* of the dataset statement */
+    const struct vch_once *once; /* a subject's own: its statement's key pair, borrowed; NULL: a party's */
 } vch_use_t;
 
 /* Checks that every grant is the signer's own, permitted, unexpired and of one
@@ -46,7 +49,21 @@ VCH_MUST_USE vch_rc vch_use_open(vch_use_t *ret, vch_ledger_t *, const vch_signe
 /* The same for a party's grants, between read_begin and _end. */
 VCH_MUST_USE vch_rc vch_use_of_party(vch_use_t *ret, vch_ledger_t *, const vch_id_t *party, const vch_id_t *grants,
                                      size_t n, vch_err_t *);
+/* A subject's own access: permitted, unexpired, and the subject not erased since.
+ * Between read_begin and _end; whose key asks is for the caller to see.
+ * ERR_NOT_FOUND: no own access has this id. */
+VCH_MUST_USE vch_rc vch_use_of_subject(vch_use_t *ret, vch_ledger_t *, const vch_id_t *grant, vch_err_t *);
+/* What the ledger says of it, borrowed from value; ERR_NOT_FOUND.  Between
+ * read_begin and _end. */
+VCH_MUST_USE vch_rc vch_own_load(vch_ledger_t *, const vch_id_t *grant, vch_buf_t *value, vch_own_value_t *ret);
 void vch_use_close(vch_use_t *);
+/* Groups of columns by name as a bit set, n 0: all; `dataset`: the statement's
+ * fields.  ERR_NOT_FOUND names the one that isn't there. */
+VCH_MUST_USE vch_rc vch_use_groups(vch_slice_t dataset, const char *const *groups, size_t n, uint32_t *ret,
+                                   vch_err_t *);
+VCH_MUST_USE vch_rc vch_use_version(vch_ledger_t *, const vch_id_t *version, vch_version_value_t *ret, vch_err_t *);
+/* All rows of it into a CSV file that must not exist. */
+VCH_MUST_USE vch_rc vch_use_write_csv(vch_use_t *, vch_ledger_t *, const vch_signer_t *, const char *path, vch_err_t *);
 
 /* The rows themselves.  Those in the vault are fetched here, all that is
  * permitted, and wait in the file `spool` (0600, removed at close), which isn't

@@ -133,8 +133,11 @@ static vch_rc fetch_extent(vch_fetch_t *f, vch_vault_t *v, const vch_signer_t *u
     if (!f->place[extent]) return no_memory(err);
     for (size_t i = 0; i < u->parts; i++) {
         vch_opening_t *o;
-        vch_wanted_t want = {
-            .dataset = u->dataset, .number = extent, .groups = u->groups, .bits = u->part[i].bits.p + u->at[extent]};
+        vch_wanted_t want = {.dataset = u->dataset,
+                             .number = extent,
+                             .groups = u->groups,
+                             .bits = u->part[i].bits.p + u->at[extent],
+                             .once = u->once};
         memcpy(want.grant.b, u->part[i].id.b, 32);
         if (!any_row(want.bits, vch_set_bytes(u->rows[extent]))) continue;
         VCH_TRY(vch_opening_begin(&o, v, user, &want, err));

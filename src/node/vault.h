@@ -86,12 +86,19 @@ void vch_sealing_abort(vch_sealing_t *); /* NULL is fine */
 
 /* ---- taking out ------------------------------------------------------------------------- */
 
+/* The key pair that an own access names: all its answers are sealed to it. */
+typedef struct vch_once {
+    uint8_t key[VCH_SEAL_KEY];
+    const uint8_t *secret; /* VCH_SEAL_KEY bytes of secret memory */
+} vch_once_t;
+
 typedef struct {
     vch_id_t dataset;
     uint32_t number; /* of the extent in the dataset */
     vch_hash_t grant;
-    uint16_t groups;     /* granted, a bit set */
-    const uint8_t *bits; /* rows wanted, all of them granted; borrowed until the end */
+    uint16_t groups;        /* granted, a bit set */
+    const uint8_t *bits;    /* rows wanted, all of them granted; borrowed until the end */
+    const vch_once_t *once; /* NULL: a fresh pair for each request; borrowed until the end */
 } vch_wanted_t;
 
 typedef struct {

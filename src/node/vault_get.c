@@ -131,11 +131,21 @@ static vch_rc choose_window(vch_opening_t *o, uint32_t row)
 
 /* ---- a window: its seeds ------------------------------------------------------------------------ */
 
+/* A fresh pair, whose seed lies behind the secret, or the one of the statement. */
+static vch_rc take_pair(vch_opening_t *o)
+{
+    const vch_once_t *once = o->want.once;
+    if (!once) return vch_seal_pair(o->ask->key, o->secret, o->secret + 32);
+    memcpy(o->ask->key, once->key, VCH_SEAL_KEY);
+    memcpy(o->secret, once->secret, VCH_SEAL_KEY);
+    return VCH_OK;
+}
+
 vch_rc og_sign_request(vch_opening_t *o, vch_buf_t *ret)
 {
     vch_buf_t payload;
-    VCH_TRY(vch_random(o->v->l->port, o->secret + 32, 32, o->err));
-    vch_rc rc = vch_seal_pair(o->ask->key, o->secret, o->secret + 32);
+    if (!o->want.once) VCH_TRY(vch_random(o->v->l->port, o->secret + 32, 32, o->err));
+    vch_rc rc = take_pair(o);
     vch_buf_init(&payload, 1u << 17);
     if (rc == VCH_OK) rc = vch_release_put(&payload, o->ask);
     if (rc == VCH_OK)

@@ -61,7 +61,7 @@ struct vch_opening {
 };
 
 /* ---- vault_get.c ---- */
-/* A fresh key and a signed request for the window's nodes in the tree of ask->set. */
+/* A fresh key, or the own access's, and a signed request for the window's nodes in the tree of ask->set. */
 vch_rc og_sign_request(vch_opening_t *, vch_buf_t *ret);
 /* One holder's answer to it, checked, into `to` (nodes × 32); its signed part is
  * appended to ret_told, which may be NULL. */

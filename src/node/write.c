@@ -314,7 +314,7 @@ static vch_rc verify_and_accept(group_t *g, nd_request_t *r)
     VCH_TRY(vch_state_verify(l->state, &r->prepared, &r->err));
     nd_signatures_learn(l->in->signatures, &r->prepared);
     /* A request is decided on the state that the last state-commit names. */
-    if (r->prepared.entry.kind == VCH_KIND_ACCESS) VCH_TRY(close_open(g, &r->err));
+    if (vch_schema(r->prepared.entry.kind)->decided) VCH_TRY(close_open(g, &r->err));
     return accept_one(g, r);
 }
 
@@ -351,7 +351,7 @@ static vch_rc read_again(vch_ledger_t *l, nd_request_t *r)
                                      .object = vch_object_id(id, 0),
                                      .count = e.record.count,
                                      .again = 1};
-        if (r->prepared.entry.kind == VCH_KIND_ACCESS) {
+        if (vch_schema(r->prepared.entry.kind)->decided) {
             rc = vch_log_read(l->log, r->place + 1, &arena, &next, &r->err);
             if (rc == VCH_OK) rc = receipt_outcome(&r->receipt, next.record.entry);
         }

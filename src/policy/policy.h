@@ -73,6 +73,10 @@ typedef struct {
     X(NOT_YET, "deny/not-yet")                                                                                         \
     X(EXPIRED, "deny/expired")                                                                                         \
     X(NOT_UNDERSTOOD, "deny/not-understood")
+/* Own access asks nobody's terms; its outcome names one of these. */
+#define VCH_RULE_OWN "permit/own"
+#define VCH_RULE_OWN_ERASED "deny/erased"
+#define VCH_RULE_OWN_NO_ROWS "deny/no-rows"
 typedef enum {
 #define VCH_RULE_ENUM(name, text) VCH_RULE_##name,
     VCH_RULE_LIST(VCH_RULE_ENUM)

@@ -106,12 +106,6 @@ static vch_rc decide_palette(vch_state_t *s, const column_t *c, const vch_reques
 
 /* ---- rows ------------------------------------------------------------------------------ */
 
-typedef struct {
-    vch_extent_value_t extent;
-    const uint32_t *subjects; /* NULL: contiguous */
-    size_t at;                /* of its part in the bitmap */
-} part_t;
-
 /* A list or bitmap in the index, a slot that was not compared yet with what
  * the state says of it (once is enough, it stays in memory) or NULL. */
 static vch_rc get_derived(vch_state_t *s, char space, const void *id32, vch_slice_t *ret, slot_t **ret_unchecked,
@@ -125,7 +119,7 @@ static vch_rc get_derived(vch_state_t *s, char space, const void *id32, vch_slic
     return VCH_OK;
 }
 
-static vch_rc load_subjects(vch_state_t *s, part_t *p, vch_err_t *err)
+static vch_rc load_subjects(vch_state_t *s, st_part_t *p, vch_err_t *err)
 {
     vch_slice_t list = {0};
     slot_t *unchecked = NULL;
@@ -143,9 +137,9 @@ static vch_rc load_subjects(vch_state_t *s, part_t *p, vch_err_t *err)
     return VCH_OK;
 }
 
-static vch_rc load_parts(vch_state_t *s, const vch_version_value_t *v, part_t **ret, size_t *ret_bytes, vch_err_t *err)
+vch_rc st_parts(vch_state_t *s, const vch_version_value_t *v, st_part_t **ret, size_t *ret_bytes, vch_err_t *err)
 {
-    part_t *part = vch_arena_array(&s->scratch, v->extents, sizeof *part);
+    st_part_t *part = vch_arena_array(&s->scratch, v->extents, sizeof *part);
     size_t at = 0;
     if (!part) return no_memory(err);
     for (uint32_t i = 0; i < v->extents; i++) {
@@ -164,7 +158,8 @@ static vch_rc load_parts(vch_state_t *s, const vch_version_value_t *v, part_t **
 
 /* The commonest denial over the live rows; ties go to the first in the list of
  * rules. */
-static vch_rule_t commonest(const column_t *c, const table_t *t, const part_t *part, size_t parts, const uint8_t *live)
+static vch_rule_t commonest(const column_t *c, const table_t *t, const st_part_t *part, size_t parts,
+                            const uint8_t *live)
 {
     uint64_t count[VCH_RULE_COUNT] = {0};
     vch_rule_t best = VCH_RULE_NO_CONSENT;
@@ -179,7 +174,7 @@ static vch_rule_t commonest(const column_t *c, const table_t *t, const part_t *p
     return best;
 }
 
-static vch_rc get_version(vch_state_t *s, const vch_id_t *id, vch_version_value_t *ret, vch_err_t *err)
+vch_rc st_version(vch_state_t *s, const vch_id_t *id, vch_version_value_t *ret, vch_err_t *err)
 {
     vch_state_key_t key = vch_key_id('v', id->b);
     vch_slice_t bytes;
@@ -190,8 +185,8 @@ static vch_rc get_version(vch_state_t *s, const vch_id_t *id, vch_version_value_
 }
 
 /* The bitmap in the index is derived: it must lead to the root in the state. */
-static vch_rc get_live(vch_state_t *s, const vch_id_t *id, const vch_version_value_t *v, size_t bytes, vch_slice_t *ret,
-                       vch_err_t *err)
+vch_rc st_live(vch_state_t *s, const vch_id_t *id, const vch_version_value_t *v, size_t bytes, vch_slice_t *ret,
+               vch_err_t *err)
 {
     vch_hash_t root = v->live_root;
     slot_t *unchecked = NULL;
@@ -208,17 +203,17 @@ vch_rc st_permitted(vch_state_t *s, const vch_id_t *version_id, const vch_reques
 {
     vch_version_value_t v;
     column_t *c;
-    part_t *part = NULL;
+    st_part_t *part = NULL;
     size_t bytes = 0;
     vch_slice_t live;
     uint8_t *out;
-    VCH_TRY(get_version(s, version_id, &v, err));
+    VCH_TRY(st_version(s, version_id, &v, err));
     VCH_TRY(st_column(s, &v.dataset, &c, err));
     table_t *table = vch_arena_alloc(&s->scratch, sizeof *table);
     if (!table) return no_memory(err);
     VCH_TRY(decide_palette(s, c, r, table, err));
-    VCH_TRY(load_parts(s, &v, &part, &bytes, err));
-    VCH_TRY(get_live(s, version_id, &v, bytes, &live, err));
+    VCH_TRY(st_parts(s, &v, &part, &bytes, err));
+    VCH_TRY(st_live(s, version_id, &v, bytes, &live, err));
     VCH_TRY(vch_buf_extend(ret_bits, bytes, &out));
     uint64_t count = 0;
     for (uint32_t i = 0; i < v.extents; i++)
@@ -253,7 +248,7 @@ vch_rc vch_state_permitted(vch_state_t *s, const vch_id_t *version, const vch_id
 
 /* ---- the request ---------------------------------------------------------------------------- */
 
-static vch_rc read_groups(apply_t *a, vch_slice_t fields, const vch_version_value_t *v, uint16_t *ret)
+vch_rc st_groups(apply_t *a, vch_slice_t fields, uint64_t field, const vch_version_value_t *v, uint16_t *ret)
 {
     vch_state_key_t key = vch_key_id('d', v->dataset.b);
     vch_slice_t bytes, item;
@@ -262,7 +257,7 @@ static vch_rc read_groups(apply_t *a, vch_slice_t fields, const vch_version_valu
     uint64_t group;
     VCH_TRY(st_get(a->s, &key, &bytes, a->err));
     VCH_TRY(vch_dataset_get(&d, bytes));
-    VCH_TRY(vch_field_list(fields, VCH_F_ACCESS_GROUPS, &list));
+    VCH_TRY(vch_field_list(fields, field, &list));
     *ret = 0;
     while (vch_list_next(&list, &item) == VCH_OK) {
         VCH_TRY(vch_item_uint(item, &group));
@@ -308,8 +303,8 @@ vch_rc rule_access(apply_t *a, const vch_statement_t *st, const vch_hash_t *leaf
     VCH_TRY(vch_field_fixed(st->fields, VCH_F_ACCESS_VERSION, g.version.b, 32));
     VCH_TRY(vch_field_bytes(st->fields, VCH_F_ACCESS_PURPOSE, &g.purpose));
     VCH_TRY(vch_field_bytes(st->fields, VCH_F_ACCESS_PROCESSING, &g.processing));
-    VCH_TRY(get_version(a->s, &g.version, &v, a->err));
-    VCH_TRY(read_groups(a, st->fields, &v, &g.groups));
+    VCH_TRY(st_version(a->s, &g.version, &v, a->err));
+    VCH_TRY(st_groups(a, st->fields, VCH_F_ACCESS_GROUPS, &v, &g.groups));
     VCH_TRY(find_words(a->s, g.purpose, g.processing, &r, a->err));
     vch_buf_init(&bits, 1u << 30);
     vch_rc rc = decide_request(a, &g.version, &r, &o, &bits);

@@ -32,6 +32,8 @@ static rule_fn rule_of(vch_kind_t kind)
         return rule_key_destroyed;
     case VCH_KIND_ACCESS:
         return rule_access;
+    case VCH_KIND_OWN_ACCESS:
+        return rule_own_access;
     case VCH_KIND_RUN:
         return rule_run;
     case VCH_KIND_RUN_END:

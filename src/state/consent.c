@@ -80,52 +80,61 @@ static vch_rc path_of(vch_slice_t proof, vch_hash_t path[VCH_PATH_HASHES_MAX], s
     return VCH_OK;
 }
 
-static bool path_proves(const change_t *c, const vch_keyid_t *id, uint64_t first, const vch_range_value_t *range,
+static bool path_proves(uint32_t subject, const vch_keyid_t *id, uint64_t first, const vch_range_value_t *range,
                         const vch_hash_t *path, size_t n)
 {
     vch_hash_t leaf;
-    if (c->subject < first || c->subject - first >= range->count) return false;
-    vch_subject_leaf(&leaf, c->subject, id);
-    return vch_inclusion_verify(c->subject - first, range->count, &leaf, path, n, &range->root);
+    if (subject < first || subject - first >= range->count) return false;
+    vch_subject_leaf(&leaf, subject, id);
+    return vch_inclusion_verify(subject - first, range->count, &leaf, path, n, &range->root);
 }
 
 /* The first time, a key is tied to its subject by the range that a version
  * brought; afterwards the state knows it. */
-static vch_rc prove_key(change_t *c, const vch_keyid_t *id, const vch_state_key_t *known_at)
+static vch_rc prove_key(apply_t *a, vch_slice_t fields, const vch_id_t *dataset, uint32_t subject,
+                        const vch_keyid_t *id)
 {
     vch_slice_t proof, bytes;
     uint64_t first;
     vch_range_value_t range;
     vch_hash_t path[VCH_PATH_HASHES_MAX];
     size_t n;
-    if (vch_field_map(c->fields, VCH_F_CONSENT_KEY_PROOF, &proof) != VCH_OK)
-        return vch_fail(c->a->err, VCH_ERR_KEY, "a subject's first own statement must prove its key");
+    if (vch_field_map(fields, VCH_F_CONSENT_KEY_PROOF, &proof) != VCH_OK)
+        return vch_fail(a->err, VCH_ERR_KEY, "a subject's first own statement must prove its key");
     VCH_TRY(vch_field_uint(proof, VCH_F_KEYPROOF_FIRST, &first));
     VCH_TRY(path_of(proof, path, &n));
-    vch_state_key_t key = vch_key_id_u32('s', c->dataset.b, (uint32_t)first);
-    vch_rc rc = st_get(c->a->s, &key, &bytes, c->a->err);
-    if (rc == VCH_ERR_NOT_FOUND) return vch_fail(c->a->err, VCH_ERR_REFERENCE, "no range of subjects begins there");
+    vch_state_key_t key = vch_key_id_u32('s', dataset->b, (uint32_t)first);
+    vch_rc rc = st_get(a->s, &key, &bytes, a->err);
+    if (rc == VCH_ERR_NOT_FOUND) return vch_fail(a->err, VCH_ERR_REFERENCE, "no range of subjects begins there");
     VCH_TRY(rc);
     VCH_TRY(vch_range_get(&range, bytes));
-    if (!path_proves(c, id, first, &range, path, n))
-        return vch_fail(c->a->err, VCH_ERR_KEY, "the key is not the subject's");
-    return st_set(c->a->s, known_at, vch_slice(id->b, 32), c->a->err);
+    if (!path_proves(subject, id, first, &range, path, n))
+        return vch_fail(a->err, VCH_ERR_KEY, "the key is not the subject's");
+    key = vch_key_id_u32('S', dataset->b, subject);
+    return st_set(a->s, &key, vch_slice(id->b, 32), a->err);
 }
 
-static vch_rc check_owner(change_t *c)
+vch_rc st_owner(apply_t *a, vch_slice_t fields, const vch_id_t *dataset, uint32_t subject)
 {
     vch_slice_t bytes, known;
     vch_keyid_t id = {{0}};
     vch_hash_t hash;
-    VCH_TRY(vch_field_bytes(c->fields, VCH_F_CONSENT_KEY, &bytes));
+    VCH_TRY(vch_field_bytes(fields, VCH_F_CONSENT_KEY, &bytes));
     vch_sha256(&hash, bytes.p, bytes.n); /* the key's id; that it is a key was seen with its signature */
     memcpy(id.b, hash.b, sizeof id.b);
-    vch_state_key_t at = vch_key_id_u32('S', c->dataset.b, c->subject);
-    vch_rc rc = st_get(c->a->s, &at, &known, c->a->err);
-    if (rc == VCH_ERR_NOT_FOUND) return prove_key(c, &id, &at);
+    vch_state_key_t at = vch_key_id_u32('S', dataset->b, subject);
+    vch_rc rc = st_get(a->s, &at, &known, a->err);
+    if (rc == VCH_ERR_NOT_FOUND) return prove_key(a, fields, dataset, subject, &id);
     VCH_TRY(rc);
     if (known.n == 32 && memcmp(known.p, id.b, 32) == 0) return VCH_OK;
-    return vch_fail(c->a->err, VCH_ERR_KEY, "the key is not the subject's");
+    return vch_fail(a->err, VCH_ERR_KEY, "the key is not the subject's");
+}
+
+vch_rc st_next_serial(apply_t *a, uint32_t subject, const vch_cell_t *cell, uint64_t serial)
+{
+    if (serial == (uint64_t)cell->serial + 1) return VCH_OK;
+    return vch_fail(a->err, VCH_ERR_REPLAY, "subject %u is at serial %u: the next is %llu, not %llu", subject,
+                    cell->serial, (unsigned long long)cell->serial + 1, (unsigned long long)serial);
 }
 
 static vch_rc check_custodian(change_t *c, const vch_palette_value_t *set)
@@ -235,12 +244,10 @@ vch_rc rule_consent(apply_t *a, const vch_statement_t *st, const vch_hash_t *lea
     VCH_TRY(not_erased(&c));
     VCH_TRY(st_column(a->s, &c.dataset, &c.column, a->err));
     VCH_TRY(st_cell(a->s, c.column, c.subject, &c.cell, a->err));
-    if (c.serial != c.cell.serial + 1)
-        return vch_fail(a->err, VCH_ERR_REPLAY, "subject %u is at serial %u: the next is %u, not %u", c.subject,
-                        c.cell.serial, c.cell.serial + 1, c.serial);
+    VCH_TRY(st_next_serial(a, c.subject, &c.cell, c.serial));
     vch_palette_value_t set = {0};
     if (c.cell.index) set = c.column->palette[c.cell.index];
-    VCH_TRY(c.by_owner ? check_owner(&c) : check_custodian(&c, &set));
+    VCH_TRY(c.by_owner ? st_owner(a, c.fields, &c.dataset, c.subject) : check_custodian(&c, &set));
     if (c.give) VCH_TRY(terms_registered(&c));
     VCH_TRY(change_set(&c, &set, object));
     vch_cell_t next = {.serial = c.serial, .last = *leaf};

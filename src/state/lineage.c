@@ -21,9 +21,19 @@ static vch_rc same_party(const apply_t *a, const vch_id_t *party, const char *wh
 
 /* ---- runs ---------------------------------------------------------------------------- */
 
+/* What a subject may read of itself is nobody's to train on. */
+static vch_rc not_own(apply_t *a, const vch_id_t *id)
+{
+    vch_rc rc = VCH_OK;
+    vch_state_key_t key = vch_key_id('o', id->b);
+    if (!st_has(a->s, &key, &rc, a->err)) return rc;
+    return vch_fail(a->err, VCH_ERR_ROLE, "this is a subject's own access: no run may use it");
+}
+
 static vch_rc check_grant(apply_t *a, const vch_id_t *id, vch_run_value_t *run, bool first, uint64_t *sum)
 {
     vch_grant_value_t g;
+    VCH_TRY(not_own(a, id));
     GET_OBJECT(a, 'a', id, vch_grant_get, &g, "grant");
     VCH_TRY(same_party(a, &g.party, "grant"));
     if (!g.permit) return vch_fail(a->err, VCH_ERR_DENIED, "the access request was denied: there is no grant");

@@ -93,11 +93,9 @@ static vch_rc registered_key(vch_state_t *s, const vch_prepared_t *p, vch_pubkey
 /* Whose network is meant the entry says; that it is this one, registered_key. */
 static vch_rc check_owner(const vch_prepared_t *p, const vch_statement_t *st, vch_err_t *err)
 {
-    uint64_t how;
     vch_slice_t bytes;
     vch_pubkey_t key;
-    VCH_TRY(vch_field_uint(st->fields, VCH_F_CONSENT_HOW, &how));
-    if (how != VCH_HOW_OWNER) return VCH_OK;
+    if (!vch_owner_speaks(st->kind, st->fields)) return VCH_OK;
     if (vch_field_bytes(st->fields, VCH_F_CONSENT_KEY, &bytes) != VCH_OK)
         return vch_fail(err, VCH_ERR_KEY, "an owner's statement must carry the owner's key");
     if (vch_pubkey_get(&key, bytes) != VCH_OK) return vch_fail(err, VCH_ERR_KEY, "the owner's key is none");

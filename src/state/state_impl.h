@@ -174,6 +174,24 @@ void st_forget_vocabulary(vch_state_t *);
 vch_rc st_terms(vch_state_t *, const vch_hash_t *, const vch_terms_t **ret, vch_err_t *);
 vch_rc st_permitted(vch_state_t *, const vch_id_t *version_id, const vch_request_t *, vch_buf_t *ret_bits,
                     uint64_t *ret_count, vch_rule_t *ret_rule, vch_err_t *);
+/* ERR_REFERENCE: there is none. */
+vch_rc st_version(vch_state_t *, const vch_id_t *, vch_version_value_t *ret, vch_err_t *);
+/* One extent of a version. */
+typedef struct {
+    vch_extent_value_t extent;
+    const uint32_t *subjects; /* NULL: contiguous */
+    size_t at;                /* of its part in the bitmap */
+} st_part_t;
+/* All extents of a version, in scratch memory, and the bytes of its bitmaps. */
+vch_rc st_parts(vch_state_t *, const vch_version_value_t *, st_part_t **ret, size_t *ret_bytes, vch_err_t *);
+vch_rc st_live(vch_state_t *, const vch_id_t *version, const vch_version_value_t *, size_t bytes, vch_slice_t *ret,
+               vch_err_t *);
+/* A list of groups of columns in a statement's field, as a bit set. */
+vch_rc st_groups(apply_t *, vch_slice_t fields, uint64_t field, const vch_version_value_t *, uint16_t *ret);
+/* The key in an owner's statement is the subject's: known, or proven in it and
+ * known from now on.  ERR_KEY. */
+vch_rc st_owner(apply_t *, vch_slice_t fields, const vch_id_t *dataset, uint32_t subject);
+vch_rc st_next_serial(apply_t *, uint32_t subject, const vch_cell_t *, uint64_t serial);
 vch_rc st_party(vch_state_t *, const vch_id_t *, vch_party_value_t *ret, vch_err_t *);
 /* Extent `number` of a dataset lies in the vault as this map says (holding.c). */
 vch_rc st_holding(apply_t *, const vch_id_t *dataset, uint32_t groups, const vch_extent_value_t *, uint32_t number,
@@ -192,6 +210,7 @@ vch_rc rule_terms(apply_t *, const vch_statement_t *, const vch_hash_t *, const 
 vch_rc rule_consent(apply_t *, const vch_statement_t *, const vch_hash_t *, const vch_id_t *);
 vch_rc rule_key_destroyed(apply_t *, const vch_statement_t *, const vch_hash_t *, const vch_id_t *);
 vch_rc rule_access(apply_t *, const vch_statement_t *, const vch_hash_t *, const vch_id_t *);
+vch_rc rule_own_access(apply_t *, const vch_statement_t *, const vch_hash_t *, const vch_id_t *);
 vch_rc rule_run(apply_t *, const vch_statement_t *, const vch_hash_t *, const vch_id_t *);
 vch_rc rule_run_end(apply_t *, const vch_statement_t *, const vch_hash_t *, const vch_id_t *);
 vch_rc rule_model(apply_t *, const vch_statement_t *, const vch_hash_t *, const vch_id_t *);

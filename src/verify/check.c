@@ -75,10 +75,9 @@ static vch_rc check_network(verify_t *v, const vfy_leaf_t *l, const vch_hash_t *
 
 static vch_rc check_owner(verify_t *v, const vfy_leaf_t *l, const vfy_statement_t *s)
 {
-    uint64_t how;
     vch_slice_t bytes;
     vch_pubkey_t key;
-    if (vch_field_uint(s->st.fields, VCH_F_CONSENT_HOW, &how) != VCH_OK || how != VCH_HOW_OWNER) return VCH_OK;
+    if (!vch_owner_speaks(s->st.kind, s->st.fields)) return VCH_OK;
     if (vch_field_bytes(s->st.fields, VCH_F_CONSENT_KEY, &bytes) == VCH_OK && vch_pubkey_get(&key, bytes) == VCH_OK &&
         vch_owner_verify(&v->network, s->st.kind, s->st.fields, &key) == VCH_OK) {
         vfy_link(v, "statement %llu at %llu is signed by the owner it speaks for", AT(s->number), AT(l->index));

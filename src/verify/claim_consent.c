@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* "Of this subject, this was in force when that block closed": never given, in
- * force, or withdrawn; with the last statement about the subject beside it. */
+/* "Of this subject, this was in force when that block closed", and the last statement about it. */
 #include "verify/verify_impl.h"
 
 enum { NEVER = 0, IN_FORCE = 1, WITHDRAWN = 2 };
@@ -21,8 +20,7 @@ static vch_rc find_cell(consent_t *c)
     vch_state_key_t key = vch_key_id_u32('C', c->k->id.b, (uint32_t)(c->k->number / VCH_CHUNK));
     const vfy_item_t *it = vfy_find_item(v, c->k->commit, &key);
     if (!it) return vfy_stop(v, VCH_V_I_MISSING, "the chunk of consents with subject %llu", AT(c->k->number));
-    if (!it->present && c->k->has_cell)
-        return vfy_stop(v, VCH_V_F_COMMITMENT, "a cell is shown of a chunk that the state does not hold");
+    if (!it->present && c->k->has_cell) return vfy_stop(v, VCH_V_F_COMMITMENT, "a cell of an absent chunk");
     if (!it->present) return VCH_OK;
     if (!c->k->has_cell) return vfy_stop(v, VCH_V_I_MISSING, "the subject's cell");
     vch_hash_t leaf, root;
@@ -56,6 +54,24 @@ static const vfy_statement_t *find_last(const consent_t *c)
     return s;
 }
 
+/* An own access names a version: of which dataset, the state must say. */
+static vch_verify_code_t speaks_of(const consent_t *c, const vfy_statement_t *s)
+{
+    vch_id_t of;
+    vch_version_value_t version;
+    uint64_t subject, serial;
+    if (!s->known || !vch_schema(s->st.kind)->owner_signed || s->leaf->index >= c->k->commit ||
+        vch_field_fixed(s->st.fields, VCH_F_CONSENT_DATASET, of.b, 32) != VCH_OK ||
+        vch_field_uint(s->st.fields, VCH_F_CONSENT_SUBJECT, &subject) != VCH_OK || subject != c->k->number ||
+        vch_field_uint(s->st.fields, VCH_F_CONSENT_SERIAL, &serial) != VCH_OK || serial != c->cell.serial)
+        return VCH_V_F_REFERENCE;
+    vch_state_key_t key = vch_key_id('v', of.b);
+    const vfy_item_t *it = vfy_find_item(c->v, c->k->commit, &key);
+    if (s->st.kind == VCH_KIND_OWN_ACCESS && !it) return VCH_V_I_MISSING;
+    if (it && vch_version_get(&version, it->value) == VCH_OK) of = version.dataset;
+    return vch_id_eq(&of, &c->k->id) ? VCH_V_OK : VCH_V_F_REFERENCE;
+}
+
 /* A consent just given must be in the set with what it says. */
 static bool is_in_set(const consent_t *c, const vfy_statement_t *s)
 {
@@ -75,20 +91,17 @@ static bool is_in_set(const consent_t *c, const vfy_statement_t *s)
 static vch_rc check_last(consent_t *c)
 {
     static const vch_hash_t none;
-    uint64_t how = VCH_HOW_RECORDED, serial;
     if (vch_hash_eq(&c->cell.last, &none)) {
         if (c->cell.serial == 0 && c->cell.index == 0) return VCH_OK;
         return vfy_stop(c->v, VCH_V_F_REFERENCE, "the cell names no statement that made it");
     }
     const vfy_statement_t *s = find_last(c);
-    if (!s) return vfy_stop(c->v, VCH_V_I_MISSING, "the last statement about the subject, %s", SHORT(&c->cell.last));
-    if (!vfy_speaks_of(s, &c->k->id, c->k->number) || s->leaf->index >= c->k->commit ||
-        vch_field_uint(s->st.fields, VCH_F_CONSENT_SERIAL, &serial) != VCH_OK || serial != c->cell.serial)
-        return vfy_stop(c->v, VCH_V_F_REFERENCE, "the last statement is about something else");
+    vch_verify_code_t code = s ? speaks_of(c, s) : VCH_V_I_MISSING;
+    if (code != VCH_V_OK)
+        return vfy_stop(c->v, code, "the last statement about the subject, %s, or what it names", SHORT(&c->cell.last));
     if (s->st.kind == VCH_KIND_CONSENT && !is_in_set(c, s))
         return vfy_stop(c->v, VCH_V_F_REFERENCE, "the last statement gave what the set does not hold");
-    VCH_TRY(vch_field_uint(s->st.fields, VCH_F_CONSENT_HOW, &how));
-    c->by_owner = how == VCH_HOW_OWNER;
+    c->by_owner = vch_owner_speaks(s->st.kind, s->st.fields);
     c->has_last = true;
     /* Where the state ties a key to the subject, the owner signed with that one. */
     vch_rc rc = c->by_owner ? vfy_owner_key(c->v, c->k->commit, &c->k->id, c->k->number, s) : VCH_OK;
@@ -100,8 +113,7 @@ static vch_rc check_last(consent_t *c)
 
 static unsigned shown_state(const consent_t *c)
 {
-    if (c->set.items > 0) return IN_FORCE;
-    return c->cell.index == 0 && c->cell.serial == 0 ? NEVER : WITHDRAWN;
+    return c->set.items ? IN_FORCE : c->cell.index == 0 && c->cell.serial == 0 ? NEVER : WITHDRAWN;
 }
 
 vch_rc vfy_claim_consent(verify_t *v)

@@ -730,6 +730,46 @@ static void vault(history_t *h)
     must(vault_version(h, other, false), h);
 }
 
+/* ---- own access: after all that, so that what was there before keeps its roots ---- */
+
+static bool own_access(history_t *h, const vch_id_t *version, uint32_t subject, uint32_t serial, vch_signer_t *key)
+{
+    kit_fields_t f = kit_fields();
+    const uint8_t once[32] = {(uint8_t)subject, (uint8_t)serial};
+    kit_id(&f, VCH_F_OWN_VERSION, version->b);
+    kit_uint(&f, VCH_F_CONSENT_SUBJECT, subject);
+    vch_buf_t *b = kit_list(&f, VCH_F_OWN_GROUPS, 2);
+    KIT_OK(vch_cbor_uint(b, 0));
+    KIT_OK(vch_cbor_uint(b, 1));
+    kit_id(&f, VCH_F_OWN_ONE_TIME_KEY, once);
+    put_key(&f, VCH_F_CONSENT_KEY, key);
+    put_key_proof(h, &f, subject);
+    kit_uint(&f, VCH_F_CONSENT_SERIAL, serial);
+    vch_buf_t plain = kit_done(&f), finished;
+    vch_buf_init(&finished, 65536);
+    KIT_OK(vch_owner_sign(&finished, &h->w->network, VCH_KIND_OWN_ACCESS, vch_buf_slice(&plain), key, NULL));
+    vch_buf_free(&plain);
+    return say(h, subject % 3, VCH_KIND_OWN_ACCESS, finished);
+}
+
+static void own_accesses(history_t *h)
+{
+    for (uint32_t i = 0; i < 24; i++) {
+        uint32_t subject = owner_subject(i);
+        vch_id_t version = i % 2 ? h->latest : *pick(h, &h->versions);
+        vch_signer_t *key = world_owner(subject), *other = world_owner(subject + 1);
+        must(!own_access(h, &version, subject, h->serial[subject] + 2, key), h);
+        must(!own_access(h, &version, subject, h->serial[subject] + 1, other), h);
+        must(own_access(h, &version, subject, h->serial[subject] + 1, key), h);
+        bool erased = strcmp(h->w->outcome.rule, "deny/erased") == 0;
+        if (!erased) h->serial[subject]++;
+        must(erased == (subject < 8), h);
+        vch_signer_free(key);
+        vch_signer_free(other);
+        if (i % 5 == 0) close_block(h);
+    }
+}
+
 /* Every kind must have been accepted, or the history shows less than it says. */
 static int summary(history_t *h)
 {
@@ -777,6 +817,8 @@ static int run(bool late)
     }
     close_block(&h);
     vault(&h);
+    close_block(&h);
+    own_accesses(&h);
     close_block(&h);
     int bad = summary(&h) | replay(&h);
     vch_free(h.leaf);

@@ -121,6 +121,33 @@ static void rows_out(void **state)
     fh_each(&step, TRIES);
 }
 
+/* ---- own access ---------------------------------------------------------------------------------- */
+
+/* Asked again, it is another statement: what was said before stays on the ledger, and gives nobody anything. */
+static vch_rc read_own(fh_t *w)
+{
+    uint64_t rows;
+    (void)w->port->disk->remove(w->port, OUT);
+    vch_rc rc = vch_access_own(w->l, w->op, w->wallet, "cohort", 3, 3, NULL, 0, OUT, &rows, &w->receipt, &w->err);
+    if (rc != VCH_OK) assert_false(fh_there(w, OUT) && w->how == VCH_FAULT_NONE); /* nothing half-checked stays */
+    return rc;
+}
+
+static void own_row_came_out(fh_t *w)
+{
+    if (w->cut) FH_OK(w, read_own(w));
+    assert_int_equal(lines_of(w, OUT), 2);
+    assert_false(fh_there(w, OUT ".vouch-spool"));
+}
+
+static void own_access(void **state)
+{
+    (void)state;
+    static const fh_step_t step = {"access own", FH_CONSENTS, read_own, own_row_came_out};
+    fh_in_vault = true;
+    fh_each(&step, TRIES);
+}
+
 /* ---- erasure ------------------------------------------------------------------------------------ */
 
 static vch_rc erase(fh_t *w)
@@ -168,7 +195,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vault_up), cmocka_unit_test(first_rows), cmocka_unit_test(next_rows),
-        cmocka_unit_test(rows_out), cmocka_unit_test(erasure),
+        cmocka_unit_test(rows_out), cmocka_unit_test(own_access), cmocka_unit_test(erasure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,7 +29,8 @@ typedef struct {
 } row_t;
 
 static api_world_t *w;
-static char party_hex[80], key_hex[65];
+static char party_hex[80], key_hex[65], own_hex[65];
+static uint64_t at_own_a0;
 
 /* ---- the table, with [ledger] read = parties ------------------------------------------------- */
 
@@ -74,6 +75,8 @@ static const row_t rows[] = {
     {"/v1/entry/$PARTY/statements", NULL, NULL, "u u f y y y y y y y y f f f f y y u u y f u"},
     {"/v1/entry/$OUTCOME/statements", NULL, NULL, "u u f y y y y y y y y f f f f y y u u y f u"},
     {"/v1/entry/$CONSENT_A0/statements", NULL, NULL, "u u f f y f y f y y y y f f f y y u u y y u"},
+    {"/v1/entry/$OWN_A0", NULL, NULL, READERS},
+    {"/v1/entry/$OWN_A0/statements", NULL, NULL, "u u f f y f y f y y y y f f f y y u u y y u"},
     {"/v1/entry/$CONSENT_A123/statements", NULL, NULL, "u u f f y f y f y y y f f f f y y u u y f u"},
     {"/v1/entry/$CONSENT_B/statements", NULL, NULL, "u u f f f y f f y y y f y f f y y u u f f u"},
     {"/v1/entry/999999/statements", NULL, NULL, "u u f n n n n n n n n f f f f n n u u n f u"},
@@ -104,6 +107,9 @@ static const row_t rows[] = {
      "u u f f y f y f y y y f f f f y y u u y f u"},
     {"/v1/bundle", "{\"what\":\"access\",\"id\":\"$LATE\"}", "application/json",
      "u u f f y f y y y y y f f f f y y u u y f u"},
+    /* There is none of own access yet, which those who may know are told (b). */
+    {"/v1/bundle", "{\"what\":\"access\",\"id\":\"$OWN\"}", "application/json",
+     "u u f f b f b f b b b b f f f b b u u b b u"},
     {"/v1/bundle", "{\"what\":\"consent\",\"id\":\"cohort-a/0\"}", "application/json",
      "u u f f y f y f y y y y f f f y y u u y y u"},
     {"/v1/bundle", "{\"what\":\"consent\",\"id\":\"cohort-a/1\"}", "application/json",
@@ -160,6 +166,8 @@ static void fill(char *text, size_t room)
              "{\"kind\":\"model\",\"signer\":\"%s\",\"statements\":{\"name\":\"m\",\"digest\":\"%064d\"}}", party_hex,
              7);
     put_in(text, room, "$DRAFT", draft);
+    put_number(text, room, "$OWN_A0", at_own_a0);
+    put_in(text, room, "$OWN", own_hex);
     put_number(text, room, "$CONSENT_A0", w->at_consent_a0);
     put_number(text, room, "$CONSENT_A123", w->at_consent_a123);
     put_number(text, room, "$CONSENT_B", w->at_consent_b);
@@ -319,6 +327,19 @@ static void rights_end_with_time(void **state)
     assert_int_equal(check_cell(&info, 'r', 'u'), 0);
 }
 
+/* Subject a00 reads its own row; the depot, which has no part in it, carries the statement. */
+static void read_own(void)
+{
+    char path[256];
+    vch_receipt_t r;
+    uint64_t n;
+    snprintf(path, sizeof path, "%s/own.csv", w->dir);
+    AW_OK(vch_access_own(w->l, w->party[AW_DEPOT], w->wallet, "cohort-a", 0, 0, NULL, 0, path, &n, &r, &w->err));
+    assert_int_equal(n, 1);
+    at_own_a0 = r.index;
+    vch_hex(own_hex, r.object.b, 32);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -327,6 +348,7 @@ static int set_up(void **state)
     vch_keyid_t id = vch_pubkey_id(key);
     vch_hex(party_hex, key->b, key->n);
     vch_hex(key_hex, id.b, 32);
+    read_own();
     return 0;
 }
 

@@ -143,6 +143,39 @@ def access_is_permitted_or_denied():
     assert done.returncode == 6 and "stranger" in done.stderr, done
 
 
+def a_person_reads_its_own_rows():
+    own = ["access", "own", "d1", "--wallet", "owners", "--as", "team"]
+    mine = path("mine.csv")
+    read = ask(*own, "--persons", PERSONS, "--range", "2-2", "-o", mine)
+    assert read["permit"] is True and read["rule"] == "permit/own" and read["rows fetched"] == 1
+    assert open(mine).read() == "\n".join([HEADER.split(",", 1)[1], ROWS[1].split(",", 1)[1]]) + "\n"
+    label = path("label.csv")
+    assert ask(*own, "--subject", "p3", "--owner", "3", "--group", "label", "-o", label)["rows"] == 1
+    assert open(label).read() == "label\n" + ROWS[2].rsplit(",", 1)[1] + "\n"
+    listed = ask("access", "list")
+    assert [bool(g.get("own")) for g in listed] == [False, False, True, True], listed
+    shown = ask("access", "show", read["object"])
+    assert shown["own"] is True and shown["rows"] == 1 and "party" not in shown and "subject" not in shown
+    said = ask("log", "cat", str(read["index"]))
+    assert said["kind"] == "own-access" and said["statements"][0]["fields"]["subject"] == 1
+    assert len(ask("consent", "list", "d1")) == 6, "what was consented to stays"
+    before = entries()
+    nothing = path("nothing.csv")
+    error_of(7, "ERR_REPLAY", "log", "submit", "own-access",
+             path("replay.json", json.dumps(said["statements"][0]["fields"])), "--as", "clinic")
+    error_of(1, "ERR_KEY", *own, "--subject", "p3", "--owner", "2", "-o", nothing)
+    error_of(7, "ERR_CONFLICT", *own, "--subject", "p3", "--owner", "3", "-o", mine)
+    error_of(2, "ERR_USAGE", *own, "--persons", PERSONS, "--range", "2-3", "-o", nothing)
+    error_of(2, "ERR_USAGE", *own, "--subject", "p3", "--owner", "3")
+    error_of(6, "ERR_NOT_FOUND", *own, "--subject", "p3", "--owner", "3", "--group", "colour", "-o", nothing)
+    error_of(6, "ERR_NOT_FOUND", *own, "--subject", "nobody", "-o", nothing)
+    error_of(5, "ERR_ROLE", "access", "fetch", read["object"], "--as", "team", "-o", nothing)
+    error_of(5, "ERR_ROLE", "run", "exec", "--grant", read["object"], "--name", "m0", "--as", "team", "--", "true")
+    assert "own access" in error_of(1, "ERR_UNSUPPORTED", "bundle", "make", "access", read["object"], "-o", nothing)["text"]
+    assert entries() == before and not os.path.exists(nothing)
+    assert ask("check")["good"] is True
+
+
 def a_run_a_model_a_deployment():
     grant = ask(*REQUEST)["object"]
     run = ask("run", "exec", "--grant", grant, "--name", "m1", "--seed", "7", "--holdout", "2", "--work", path("work"),

@@ -26,15 +26,19 @@ static uint64_t next_random(uint64_t *s)
 
 typedef struct {
     bool has[3], owner_withdrew;
+    bool erased;
+    uint32_t said; /* about this subject, and accepted: its serial */
 } model_t;
 
 /* The rule of DESIGN's consent life cycle, written the naive way. */
 static bool model_takes(model_t *m, bool owner, bool give, int terms)
 {
+    if (m->erased) return false;
     if (give) {
         if (!owner && m->owner_withdrew) return false;
         m->has[terms] = true;
         if (owner) m->owner_withdrew = false;
+        m->said++;
         return true;
     }
     bool any = m->has[0] || m->has[1] || m->has[2];
@@ -42,7 +46,32 @@ static bool model_takes(model_t *m, bool owner, bool give, int terms)
     for (int i = 0; i < 3; i++)
         if (terms < 0 || i == terms) m->has[i] = false;
     if (owner) m->owner_withdrew = true;
+    m->said++;
     return true;
+}
+
+/* Whatever was consented to, the subject reads its one row, until it is erased;
+ * a serial that isn't the next one is refused, and nothing is counted. */
+static void reads_own(world_t *w, model_t *m, uint32_t subject, uint64_t skew)
+{
+    world_own_t o = {.subject = subject, .serial = m->said + 1 + (uint32_t)skew};
+    vch_rc rc = world_say(w, 1, VCH_KIND_OWN_ACCESS, world_own_access(w, &o));
+    assert_int_equal(rc, skew ? VCH_ERR_REPLAY : VCH_OK);
+    if (skew) return;
+    assert_int_equal(w->outcome.permit, !m->erased);
+    assert_int_equal(w->outcome.count, m->erased ? 0 : 1);
+    assert_string_equal(w->outcome.rule, m->erased ? "deny/erased" : "permit/own");
+    if (m->erased) return;
+    m->said++;
+    w->serial[subject]++;
+}
+
+static void erases(world_t *w, model_t *m, uint32_t subject)
+{
+    vch_rc rc = world_owner_says(w, VCH_KIND_ERASE, subject, NULL);
+    assert_int_equal(rc, m->erased ? VCH_ERR_CONFLICT : VCH_OK);
+    if (m->erased) return;
+    *m = (model_t){.owner_withdrew = true, .erased = true, .said = m->said + 1};
 }
 
 static bool model_permits(const model_t *m) { return m->has[0] && !m->has[1]; }
@@ -50,8 +79,12 @@ static bool model_permits(const model_t *m) { return m->has[0] && !m->has[1]; }
 static void step(world_t *w, model_t *model, uint64_t *seed)
 {
     uint32_t subject = (uint32_t)(next_random(seed) % ROWS);
-    uint64_t what = next_random(seed) % 10;
-    if (what < 7) {
+    uint64_t what = next_random(seed) % 12;
+    if (what == 10) {
+        reads_own(w, &model[subject], subject, next_random(seed) % 4 == 0);
+    } else if (what == 11) {
+        if (next_random(seed) % 4 == 0) erases(w, &model[subject], subject);
+    } else if (what < 7) {
         bool owner = next_random(seed) & 1, give = next_random(seed) % 3 != 0;
         int terms = give ? (int)(next_random(seed) % 3) : (int)(next_random(seed) % 4) - 1;
         vch_kind_t kind = give ? VCH_KIND_CONSENT : VCH_KIND_WITHDRAW;
@@ -163,6 +196,11 @@ static void one_history(uint64_t seed, vch_kv_t *kv, bool threads)
     }
     end_beside(w, &beside);
     vch_hash_t root = world_root(w), again = {{0}};
+    for (uint32_t i = 0; i < ROWS; i++) {
+        vch_cell_t cell;
+        KIT_OK(vch_state_cell(w->state, &w->dataset, i, &cell, NULL));
+        assert_int_equal(cell.serial, model[i].said);
+    }
     for (int full = 0; full < 2; full++) {
         vch_kv_t *fresh;
         vch_err_t err = {0};

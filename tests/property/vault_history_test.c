@@ -23,7 +23,7 @@ typedef struct {
         vch_id_t id;
         bool row[ROWS];
     } grant[GRANTS];
-    unsigned grants, fetched, rows, restarts, rollbacks, erasures;
+    unsigned grants, fetched, rows, restarts, rollbacks, erasures, own;
     bool kept; /* a copy of trustee 2's folder */
 } history_t;
 
@@ -109,6 +109,29 @@ static void fetch_some(history_t *h)
     h->fetched++;
 }
 
+/* Whatever was given and withdrawn: one's own row, until one is erased. */
+static void read_own(history_t *h)
+{
+    char text[200], want[200];
+    world_t *w = h->w;
+    vch_receipt_t r;
+    uint64_t rows;
+    uint32_t who = below(h, ROWS);
+    unlink(w->out);
+    OK(vch_access_own(w->l, w->other, w->w, "cohort", who, who, NULL, 0, w->out, &rows, &r, &w->err));
+    assert_int_equal(r.permit, !h->erased[who]);
+    assert_string_equal(r.rule, h->erased[who] ? "deny/erased" : "permit/own");
+    FILE *f = fopen(w->out, "rb");
+    assert_int_equal(f == NULL, h->erased[who]);
+    if (!f) return;
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[n] = 0;
+    snprintf(want, sizeof want, "x,y,label\n%u," CANARY "-%u,%u\n", who * 1000 + 7, who, who & 1);
+    assert_string_equal(text, want);
+    h->own++;
+}
+
 static void restart(history_t *h)
 {
     world_t *w = h->w;
@@ -142,8 +165,10 @@ static void step(history_t *h)
         erase(h);
     else if (what < 65)
         ask(h);
-    else if (what < 90)
+    else if (what < 84)
         fetch_some(h);
+    else if (what < 90)
+        read_own(h);
     else if (what < 94)
         restart(h);
     else
@@ -197,11 +222,13 @@ static void histories(void **state)
         all.restarts += h.restarts;
         all.rollbacks += h.rollbacks;
         all.erasures += h.erasures;
+        all.own += h.own;
         assert_int_equal(tear_down(state), 0);
     }
-    print_message("%lu histories: %u fetches of %u rows, %u erasures, %u restarts, %u trustees rolled back\n", rounds,
-                  all.fetched, all.rows, all.erasures, all.restarts, all.rollbacks);
-    assert_true(all.fetched > rounds && all.rollbacks > 0 && all.erasures > 0);
+    print_message(
+        "%lu histories: %u fetches of %u rows, %u erasures, %u restarts, %u trustees rolled back, %u own rows read\n",
+        rounds, all.fetched, all.rows, all.erasures, all.restarts, all.rollbacks, all.own);
+    assert_true(all.fetched > rounds && all.rollbacks > 0 && all.erasures > 0 && all.own > 0);
 }
 
 int main(void)

@@ -571,6 +571,139 @@ static void decisions_follow_the_terms(void **state)
     world_free(w);
 }
 
+/* ---- own access ---- */
+
+static vch_rc own_says(world_t *w, world_own_t o)
+{
+    return world_say(w, 1, VCH_KIND_OWN_ACCESS, world_own_access(w, &o));
+}
+
+static void one_bit(world_t *w, uint32_t row)
+{
+    vch_buf_t bits;
+    vch_buf_init(&bits, 4096);
+    KIT_OK(vch_state_bitmap(w->state, &w->outcome.request, &bits, NULL));
+    assert_int_equal(bits.n, VCH_BITMAP_LEAF);
+    for (uint32_t i = 0; i < 8 * VCH_BITMAP_LEAF; i++) assert_int_equal(vch_bit(bits.p, i), i == row);
+    vch_buf_free(&bits);
+}
+
+/* Before anything was given, and after all was withdrawn. */
+static void a_subject_reads_its_own_rows(void **state)
+{
+    (void)state;
+    world_t *w = world_new(10);
+    vch_cell_t cell, before;
+    assert_int_equal(world_reads_own(w, 3), VCH_OK);
+    assert_true(w->outcome.permit);
+    assert_string_equal(w->outcome.rule, "permit/own");
+    assert_int_equal(w->outcome.count, 1);
+    assert_int_equal(w->outcome.expires.ms, w->now.ms + 900000);
+    one_bit(w, 3);
+    KIT_OK(vch_state_cell(w->state, &w->dataset, 3, &cell, NULL));
+    assert_int_equal(cell.serial, 1);
+    assert_int_equal(cell.index, 0);
+    vch_hash_t leaf;
+    vch_tree_leaf(&leaf, w->leaf[w->leaves - 2].tx->tx.statements[0]);
+    assert_memory_equal(cell.last.b, leaf.b, 32);
+    KIT_OK(world_owner_says(w, VCH_KIND_CONSENT, 3, &w->terms[0]));
+    KIT_OK(world_owner_says(w, VCH_KIND_WITHDRAW, 3, NULL));
+    KIT_OK(vch_state_cell(w->state, &w->dataset, 3, &before, NULL));
+    assert_int_equal(own_says(w, (world_own_t){.subject = 3, .group = 1, .no_proof = true}), VCH_OK);
+    assert_int_equal(w->outcome.count, 1);
+    KIT_OK(vch_state_cell(w->state, &w->dataset, 3, &cell, NULL));
+    assert_int_equal(cell.serial, 4);
+    assert_int_equal(cell.index, before.index); /* what was said before stays as it is */
+    assert_int_equal(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING), VCH_OK);
+    assert_false(w->outcome.permit);
+    world_free(w);
+}
+
+static void own_access_needs_that_subjects_key(void **state)
+{
+    (void)state;
+    world_t *w = world_new(10);
+    vch_signer_t *other = world_owner(4);
+    vch_id_t elsewhere = {{1}};
+    REFUSED(w, own_says(w, (world_own_t){.subject = 3, .key = other}), VCH_ERR_KEY);
+    REFUSED(w, own_says(w, (world_own_t){.subject = 3, .key = w->party[0]}), VCH_ERR_KEY); /* the custodian's */
+    REFUSED(w, own_says(w, (world_own_t){.subject = 3, .no_proof = true}), VCH_ERR_KEY);
+    REFUSED(w, own_says(w, (world_own_t){.subject = 3, .serial = 2}), VCH_ERR_REPLAY);
+    REFUSED(w, own_says(w, (world_own_t){.subject = 3, .group = 2}), VCH_ERR_REFERENCE);
+    REFUSED(w, own_says(w, (world_own_t){.subject = 3, .version = &elsewhere}), VCH_ERR_REFERENCE);
+    REFUSED(w, own_says(w, (world_own_t){.subject = 10, .serial = 1}), VCH_ERR_REFERENCE);
+    KIT_OK(world_reads_own(w, 3));
+    REFUSED(w, own_says(w, (world_own_t){.subject = 3, .serial = 1}), VCH_ERR_REPLAY);
+    REFUSED(w, own_says(w, (world_own_t){.subject = 3, .key = other}), VCH_ERR_KEY); /* known by now */
+    vch_buf_t forged = world_own_access(w, &(world_own_t){.subject = 3});
+    forged.p[forged.n - 1] ^= 1;
+    REFUSED(w, world_say(w, 1, VCH_KIND_OWN_ACCESS, forged), VCH_ERR_SIGNATURE);
+    vch_buf_t two[2] = {world_own_access(w, &(world_own_t){.subject = 3}),
+                        world_own_access(w, &(world_own_t){.subject = 4})};
+    kit_tx_t t = kit_tx(&w->network, VCH_KIND_OWN_ACCESS, w->sequence[1] + 1, w->party[1], two, 2, 0);
+    REFUSED(w, world_apply(w, &t), VCH_ERR_FORMAT);
+    KIT_OK(world_reads_own(w, 3));
+    vch_signer_free(other);
+    world_free(w);
+}
+
+/* An erasure stays the last word about its subject. */
+static void nothing_is_left_to_an_erased_subject(void **state)
+{
+    (void)state;
+    world_t *w = world_new(10);
+    vch_cell_t before, after;
+    KIT_OK(world_reads_own(w, 3));
+    KIT_OK(world_owner_says(w, VCH_KIND_ERASE, 3, NULL));
+    KIT_OK(vch_state_cell(w->state, &w->dataset, 3, &before, NULL));
+    for (int i = 0; i < 2; i++) {
+        KIT_OK(world_reads_own(w, 3));
+        assert_false(w->outcome.permit);
+        assert_string_equal(w->outcome.rule, "deny/erased");
+        assert_int_equal(w->outcome.count, 0);
+        one_bit(w, UINT32_MAX);
+    }
+    KIT_OK(vch_state_cell(w->state, &w->dataset, 3, &after, NULL));
+    assert_int_equal(after.serial, before.serial);
+    assert_memory_equal(after.last.b, before.last.b, 32);
+    KIT_OK(world_reads_own(w, 4));
+    assert_true(w->outcome.permit);
+    world_free(w);
+}
+
+/* Its rows of the version it names: removed there, they are there no more, and
+ * still in the version before. */
+static void own_rows_are_those_of_the_version(void **state)
+{
+    (void)state;
+    world_t *w = world_new(10);
+    vch_id_t first = w->version;
+    kit_fields_t f = kit_fields();
+    uint8_t bits[VCH_BITMAP_LEAF] = {0xef, 0xc0}; /* all of ten but row 3 */
+    kit_id(&f, VCH_F_VERSION_DATASET, w->dataset.b);
+    kit_id(&f, VCH_F_VERSION_PREVIOUS, w->version.b);
+    kit_list(&f, VCH_F_VERSION_EXTENTS, 0);
+    vch_buf_t *b = kit_list(&f, VCH_F_VERSION_BITMAP, 1);
+    KIT_OK(vch_cbor_map(b, 3));
+    KIT_OK(vch_cbor_uint(b, VCH_F_BITLEAF_EXTENT));
+    KIT_OK(vch_cbor_uint(b, 0));
+    KIT_OK(vch_cbor_uint(b, VCH_F_BITLEAF_LEAF));
+    KIT_OK(vch_cbor_uint(b, 0));
+    KIT_OK(vch_cbor_uint(b, VCH_F_BITLEAF_BITS));
+    KIT_OK(vch_cbor_bytes(b, bits, sizeof bits));
+    KIT_OK(world_say(w, 0, VCH_KIND_VERSION, kit_done(&f)));
+    w->version = w->last;
+    KIT_OK(own_says(w, (world_own_t){.subject = 3}));
+    assert_false(w->outcome.permit);
+    assert_string_equal(w->outcome.rule, "deny/no-rows");
+    KIT_OK(own_says(w, (world_own_t){.subject = 3, .serial = 2, .version = &first}));
+    assert_int_equal(w->outcome.count, 1);
+    one_bit(w, 3);
+    KIT_OK(world_reads_own(w, 4));
+    one_bit(w, 4);
+    world_free(w);
+}
+
 /* ---- lineage ---- */
 
 static vch_buf_t run_of(const vch_id_t *grant, size_t grants, uint64_t count)
@@ -611,6 +744,24 @@ static void a_run_uses_no_more_rows_than_there_are(void **state)
     assert_non_null(strstr(w->err.text, "its version has 10"));
     KIT_OK(world_say(w, 1, VCH_KIND_RUN, run_of(grant, 1, 4)));
     KIT_OK(world_say(w, 1, VCH_KIND_RUN, run_of(grant, 3, 10))); /* a lie for the verifier to find */
+    world_free(w);
+}
+
+/* What a subject reads of itself is no party's to train on, its carrier's neither. */
+static void no_run_takes_an_own_access(void **state)
+{
+    (void)state;
+    world_t *w = world_new(10);
+    for (uint32_t i = 0; i < 4; i++) KIT_OK(world_owner_says(w, VCH_KIND_CONSENT, i, &w->terms[0]));
+    KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
+    vch_id_t grant[2] = {w->last};
+    KIT_OK(own_says(w, (world_own_t){.subject = 3}));
+    grant[1] = w->last;
+    world_close(w);
+    REFUSED(w, world_say(w, 1, VCH_KIND_RUN, run_of(&grant[1], 1, 1)), VCH_ERR_ROLE);
+    assert_non_null(strstr(w->err.text, "own access"));
+    REFUSED(w, world_say(w, 1, VCH_KIND_RUN, run_of(grant, 2, 1)), VCH_ERR_ROLE);
+    KIT_OK(world_say(w, 1, VCH_KIND_RUN, run_of(grant, 1, 1)));
     world_free(w);
 }
 
@@ -867,6 +1018,12 @@ static void nobody_else_touches_an_extents_subjects(void **state)
     REFUSED(w, world_say(w, 0, VCH_KIND_SUBJECTS, piece_fields(7, 3, junk, 4)), VCH_ERR_CONFLICT);
     KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
     assert_int_equal(w->outcome.count, 3); /* row 3 of the old extent, rows 0 and 2 of the new one */
+    KIT_OK(world_reads_own(w, 3));         /* the same ones are its own */
+    assert_int_equal(w->outcome.count, 3);
+    KIT_OK(world_reads_own(w, 1));
+    assert_int_equal(w->outcome.count, 2);
+    KIT_OK(world_reads_own(w, 2));
+    assert_int_equal(w->outcome.count, 1);
     world_root(w);
     KIT_OK(vch_state_save(w->state, NULL));
     KIT_OK(world_ask(w, 1, KIT_SCIENCE, KIT_TRAINING));
@@ -987,6 +1144,11 @@ int main(void)
         cmocka_unit_test(a_copied_state_commit_is_no_transaction),
         cmocka_unit_test(one_bad_statement_refuses_all),
         cmocka_unit_test(decisions_follow_the_terms),
+        cmocka_unit_test(a_subject_reads_its_own_rows),
+        cmocka_unit_test(own_access_needs_that_subjects_key),
+        cmocka_unit_test(nothing_is_left_to_an_erased_subject),
+        cmocka_unit_test(own_rows_are_those_of_the_version),
+        cmocka_unit_test(no_run_takes_an_own_access),
         cmocka_unit_test(a_run_uses_no_more_rows_than_there_are),
         cmocka_unit_test(lineage_checks_every_link),
         cmocka_unit_test(a_batch_lies_within_its_deployments_life),

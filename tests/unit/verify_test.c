@@ -45,16 +45,19 @@ typedef enum {
     LIE_MODEL,   /* the decision names another model */
     LIE_NUMBER,  /* a decision has another number */
     LIE_DECISION_TIME,
-    LIE_AHEAD,   /* the batch ends five minutes and a millisecond after its block */
-    LIE_SKEW,    /* not a lie: five minutes sharp */
-    LIE_OWNER,   /* the owner's signature is another's */
-    LIE_NETWORK, /* one entry of another network */
-    LIE_ORIGIN,  /* genesis names another log */
-    LIE_BLOCK,   /* a state-commit covers other entries */
-    LIE_REVOKED, /* the request's key was revoked */
-    LIE_IMPORT,  /* not a lie: the model is an import */
-    LIE_DENIED,  /* not a lie: purpose that nobody consented to */
-    LIE_LATE,    /* cosigned an hour later */
+    LIE_AHEAD,         /* the batch ends five minutes and a millisecond after its block */
+    LIE_SKEW,          /* not a lie: five minutes sharp */
+    LIE_OWNER,         /* the owner's signature is another's */
+    LIE_NETWORK,       /* one entry of another network */
+    LIE_ORIGIN,        /* genesis names another log */
+    LIE_BLOCK,         /* a state-commit covers other entries */
+    LIE_REVOKED,       /* the request's key was revoked */
+    LIE_IMPORT,        /* not a lie: the model is an import */
+    LIE_DENIED,        /* not a lie: purpose that nobody consented to */
+    LIE_OWN,           /* not a lie: what subject 5 said last is its own access */
+    LIE_OWN_ELSEWHERE, /* of a version of another dataset */
+    LIE_OWN_KEY,       /* signed by somebody else */
+    LIE_LATE,          /* cosigned an hour later */
     /* Of the erasures: "last" is the third trustee's word on subject 3. */
     LIE_SILENT,        /* not a lie: there is no last word */
     LIE_QUIET,         /* not a lie: nor the second */
@@ -406,6 +409,9 @@ static void put_version(world_t *w)
     set_root(&w->live_root, w->live);
     vch_version_value_t v = {.dataset = w->dataset, .number = 1, .extents = 2, .live_root = w->live_root, .live = 11};
     DO(vch_version_put(new_value(w, vch_key_id('v', w->version.b)), &v));
+    vch_hash_t other = hash_of("another version"), elsewhere = hash_of("another dataset");
+    memcpy(v.dataset.b, elsewhere.b, 32);
+    if (w->lie == LIE_OWN_ELSEWHERE) DO(vch_version_put(new_value(w, vch_key_id('v', other.b)), &v));
     vch_dataset_value_t d = {
         .custodian = w->custodian, .groups = 2, .versions = 1, .extents = 2, .subjects = SUBJECTS, .palette = 2};
     DO(vch_dataset_put(new_value(w, vch_key_id('d', w->dataset.b)), &d));
@@ -458,8 +464,34 @@ static void make_consent(world_t *w)
     put_statement(&w->leaf[0], VCH_KIND_CONSENT, &signed_fields);
 }
 
+static bool reads_own(const world_t *w) { return w->lie >= LIE_OWN && w->lie <= LIE_OWN_KEY; }
+
+static void make_own_access(world_t *w)
+{
+    vch_buf_t plain = f_map(6), signed_fields;
+    vch_slice_t key = vch_pubkey_bytes(vch_signer_public(w->signer[OWNER]));
+    vch_hash_t other = hash_of("another version"), once = hash_of("one-time key");
+    f_b(&plain, 0, w->lie == LIE_OWN_ELSEWHERE ? other.b : w->version.b, 32);
+    f_u(&plain, 1, 5);
+    f_list(&plain, 2, 1);
+    DO(vch_cbor_uint(&plain, 0));
+    f_b(&plain, 3, once.b, 32);
+    f_b(&plain, 18, key.p, key.n);
+    f_u(&plain, 20, 2);
+    vch_buf_init(&signed_fields, 4096);
+    vch_err_t err;
+    DO(vch_owner_sign(&signed_fields, &w->network, VCH_KIND_OWN_ACCESS, vch_buf_slice(&plain),
+                      w->signer[w->lie == LIE_OWN_KEY ? STRANGER : OWNER], &err));
+    vch_buf_free(&plain);
+    put_statement(&w->leaf[1], VCH_KIND_OWN_ACCESS, &signed_fields);
+}
+
 static void make_withdrawal(world_t *w)
 {
+    if (reads_own(w)) {
+        make_own_access(w);
+        return;
+    }
     vch_buf_t b = f_map(4);
     f_b(&b, 0, w->dataset.b, 32);
     f_u(&b, 1, 5);
@@ -755,7 +787,7 @@ static void grow(world_t *w)
     uint64_t run_ms = T0 + 1000 + (w->lie == LIE_EXPIRED ? LIFE_MS + 1 : LATER_MS);
     uint64_t late_ms = w->lie == LIE_LATE ? 3600000 : 0;
     close_entry(w, VCH_KIND_CONSENT, CUSTODIAN);
-    close_entry(w, VCH_KIND_WITHDRAW, CUSTODIAN);
+    close_entry(w, reads_own(w) ? VCH_KIND_OWN_ACCESS : VCH_KIND_WITHDRAW, CUSTODIAN);
     add_commit(w, 1, 0, w->lie == LIE_TIME ? T0 + 2000 : T0);
     vch_id_t request = add_access(w);
     add_outcome(w, &request);
@@ -961,10 +993,11 @@ static void put_erasure_items(const world_t *w, ask_t *a, list_t *l)
     }
 }
 
-static bool item_wanted(const ask_t *a, const vch_state_key_t *key)
+static bool item_wanted(const world_t *w, const ask_t *a, const vch_state_key_t *key)
 {
     char tag = (char)key->b[0];
     if (strchr("zZSw", tag)) return false;
+    if (a->type == C_CONSENT && tag == 'v') return reads_own(w);
     if (a->type == C_CONSENT) return (tag == 'C' && a->subject < VCH_CHUNK) || tag == 'c';
     if (a->type == C_ROW) return tag == 'v' || tag == 'e';
     return tag == 'k' || !a->attested;
@@ -976,7 +1009,7 @@ static void put_items(const world_t *w, ask_t *a, vch_buf_t *b)
     if (a->type == C_ERASURE) put_erasure_items(w, a, &l);
     for (size_t i = 0; i < w->values && a->type != C_ERASURE; i++) {
         static char name[128][2];
-        if (!item_wanted(a, &w->value[i].key)) continue;
+        if (!item_wanted(w, a, &w->value[i].key)) continue;
         if (a->type == C_CONSENT && w->value[i].key.b[0] == 'c' &&
             w->cell[a->subject % VCH_CHUNK].index != w->value[i].key.b[34])
             continue;
@@ -1376,6 +1409,33 @@ static void consents_hold(void **state)
     expect_answer(LIE_OWNER, consent(3, 1), VCH_V_F_SIGNATURE, 0);
 }
 
+/* The last word about a subject may be that it read its own rows, which changes
+ * nothing of what it said before. */
+static void own_access_is_a_last_word(void **state)
+{
+    (void)state;
+    vch_report_t r = answer(LIE_OWN, consent(5, 2), TRUST);
+    expect(&r, VCH_V_OK, 0);
+    assert_non_null(strstr(r.claim, "signed by the owner"));
+    expect_answer(LIE_OWN, consent(5, 1), VCH_V_F_CLAIM, 0);
+    expect_answer(LIE_OWN_KEY, consent(5, 2), VCH_V_F_SIGNATURE, 0);
+    expect_answer(LIE_OWN_ELSEWHERE, consent(5, 2), VCH_V_F_REFERENCE, 0);
+    world_t *w = make_world(LIE_OWN);
+    vch_buf_t trust = make_trust(w, TRUST);
+    ask_t a = consent(5, 2);
+    vch_buf_t whole = make_bundle(w, &a);
+    int pieces = a.pieces;
+    for (a.skip = 0; a.skip < pieces; a.skip++) { /* the version it names, too */
+        vch_buf_t b = make_bundle(w, &a);
+        vch_report_t without = judge(vch_buf_slice(&b), vch_buf_slice(&trust), 0);
+        if (without.code != VCH_V_I_MISSING) fail_msg("without %s: %s", a.what, vch_verify_code(without.code));
+        vch_buf_free(&b);
+    }
+    vch_buf_free(&whole);
+    vch_buf_free(&trust);
+    free_world(w);
+}
+
 static void rows_hold(void **state)
 {
     (void)state;
@@ -1674,6 +1734,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(lineage_holds),
         cmocka_unit_test(broken_lineage_is_found),
         cmocka_unit_test(consents_hold),
+        cmocka_unit_test(own_access_is_a_last_word),
         cmocka_unit_test(rows_hold),
         cmocka_unit_test(erasures_hold),
         cmocka_unit_test(too_few_words_are_inconclusive),
