@@ -42,7 +42,8 @@ static vch_rc permitted_now(vch_trustee_t *t, const vch_release_t *r, const aske
                          : vch_use_of_party(&p->use, t->l, &who->party, &p->grant, 1, err);
     if (rc == VCH_ERR_NOT_FOUND) return vch_fail(err, rc, "there is no such grant on the ledger");
     p->known = rc == VCH_OK;
-    if (rc == VCH_OK && (rc = tr_hold_back(t, &p->use, err)) != VCH_OK) {
+    /* Who withdrew may still read the own rows. */
+    if (rc == VCH_OK && !who->own && (rc = tr_hold_back(t, &p->use, err)) != VCH_OK) {
         vch_use_close(&p->use);
         p->known = false;
     }

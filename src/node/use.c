@@ -301,7 +301,7 @@ vch_rc vch_own_load(vch_ledger_t *l, const vch_id_t *grant, vch_buf_t *value, vc
 {
     vch_state_key_t key = vch_key_id('o', grant->b);
     vch_buf_clear(value);
-    VCH_TRY(vch_state_get(l->state, vch_key_slice(&key), value, NULL));
+    VCH_TRY(vch_value(l, &key, value, NULL));
     return vch_own_get(ret, vch_buf_slice(value));
 }
 
