@@ -236,7 +236,7 @@ static void one_liar_changes_nothing(void **state)
             if (rc != VCH_ERR_NOT_FOUND) fail_msg("manner %u, trustee %u: %s", m, p + 1, w->err.text);
             assert_int_equal(rows, GIVEN);
             assert_true(aside == 0 || aside == 1u << p);
-            assert_int_equal(r.convicted, aside); /* who was set aside is named, and nobody else */
+            assert_int_equal(r.convicted, aside);                   /* who was set aside is named, and nobody else */
             assert_true(manner[m] != ALL_WRONG || p == 2 || aside); /* the third one is asked when another failed */
             reading_close(&r);
         }
