@@ -83,6 +83,8 @@ int main(int argc, char **argv)
     if (wanted(argc, argv, "serve")) bench_serve(dir);
     if (wanted(argc, argv, "witness")) bench_witness(dir);
     if (wanted(argc, argv, "vault")) bench_vault();
+    if (wanted(argc, argv, "rows")) bench_rows(dir);
+    if (wanted(argc, argv, "release")) bench_release(dir);
     if (wanted(argc, argv, "one")) bench_one(dir);
     if (wanted(argc, argv, "signed")) bench_signed();
     if (wanted(argc, argv, "submit")) bench_submit(dir);

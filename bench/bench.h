@@ -56,6 +56,8 @@ void bench_peers(const char *dir);
 void bench_serve(const char *dir);
 void bench_witness(const char *dir);
 void bench_vault(void);
+void bench_rows(const char *dir);
+void bench_release(const char *dir);
 void bench_signed(void);
 void bench_submit(const char *dir);
 void bench_consents(void);
