@@ -81,11 +81,7 @@ static void trustee(release_t *b, unsigned p, vch_slice_t request, vch_buf_t *an
     if (vch_cose_read(&m, request) != VCH_OK || vch_cose_verify(&m, vch_signer_public(b->key[N]), NULL) != VCH_OK ||
         vch_release_get(&r, m.payload) != VCH_OK)
         die("a request");
-    for (uint32_t i = 0; i < r.nodes; i++) {
-        vch_kt_seed_t one;
-        if (vch_seeds_get(b->store[p], &r.extent, r.set, r.node[i], &one, NULL) != VCH_OK) die("a seed");
-        memcpy(seeds + 32u * i, one.key, 32);
-    }
+    if (vch_seeds_get_all(b->store[p], &r.extent, r.set, r.node, r.nodes, seeds, NULL) != VCH_OK) die("seeds");
     vch_buf_init(&payload, 1024);
     if (vch_answer_make(&a, &r, seeds, leaf) != VCH_OK || vch_answer_put(&payload, &a) != VCH_OK ||
         vch_cose_sign(answer, b->key[p], vch_buf_slice(&payload), NULL) != VCH_OK ||
@@ -125,21 +121,34 @@ static void ask_set(release_t *b, unsigned set)
     vch_buf_free(&box);
 }
 
-/* Keys of the leaves below one node, a block at a time. */
-static void derive(release_t *b, uint32_t node)
+/* Keys of the leaves of one block, below nodes [from, to). */
+static void derive(release_t *b, uint32_t block, uint32_t from, uint32_t to)
 {
     static uint8_t sum[VCH_KT_BLOCK * 32], leaf[VCH_KT_BLOCK * 32];
-    uint32_t first = vch_kt_first(b->ask->node[node]), count = vch_kt_count(b->ask->node[node]);
-    for (uint32_t done = 0, n; done < count; done += n) {
-        n = (uint32_t)vch_min(count - done, VCH_KT_BLOCK);
-        memset(sum, 0, (size_t)n * 32);
-        for (unsigned set = 0; set < vch_kt_sets(N, T); set++) {
-            vch_kt_seed_t from = {.node = b->ask->node[node]};
-            memcpy(from.key, b->seed + ((size_t)set * WINDOW_NODES + node) * 32, 32);
-            if (!vch_kt_leaves(leaf, &from, first + done, n)) die("leaves");
-            vch_kt_add(sum, leaf, n);
+    static vch_kt_seed_t seed[WINDOW_NODES];
+    memset(sum, 0, sizeof sum);
+    for (unsigned set = 0; set < vch_kt_sets(N, T); set++) {
+        for (uint32_t i = from; i < to; i++) {
+            seed[i - from].node = b->ask->node[i];
+            memcpy(seed[i - from].key, b->seed + ((size_t)set * WINDOW_NODES + i) * 32, 32);
         }
-        vch_kt_record_keys(sum, sum, &b->about.extent, first + done, n);
+        bool whole = seed->node.level <= VCH_KT_BLOCK_LEVEL;
+        if (!(whole ? vch_kt_leaves(leaf, seed, block * VCH_KT_BLOCK, VCH_KT_BLOCK)
+                    : vch_kt_spread(leaf, seed, to - from, block)))
+            die("leaves");
+        vch_kt_add(sum, leaf, VCH_KT_BLOCK);
+    }
+    vch_kt_record_keys(sum, sum, &b->about.extent, block * VCH_KT_BLOCK, VCH_KT_BLOCK);
+}
+
+static void derive_all_of(release_t *b, uint32_t first, uint32_t rows)
+{
+    uint32_t from = 0, to;
+    for (uint32_t row = first; row < first + rows; row += VCH_KT_BLOCK) {
+        while (from < b->ask->nodes && vch_kt_first(b->ask->node[from]) + vch_kt_count(b->ask->node[from]) <= row)
+            from++;
+        for (to = from; to < b->ask->nodes && vch_kt_first(b->ask->node[to]) < row + VCH_KT_BLOCK;) to++;
+        if (from < to) derive(b, row / VCH_KT_BLOCK, from, to);
     }
 }
 
@@ -151,7 +160,7 @@ static void window(release_t *b, uint32_t first, uint32_t rows)
         b->ask->node[i].number += first >> (VCH_KT_LEAF_LEVEL - b->ask->node[i].level);
     if (b->ask->nodes == 0) return;
     for (unsigned set = 0; set < vch_kt_sets(N, T); set++) ask_set(b, set);
-    for (uint32_t i = 0; i < b->ask->nodes; i++) derive(b, i);
+    derive_all_of(b, first, rows);
 }
 
 /* Records a second, of those that are permitted. */

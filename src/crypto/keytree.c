@@ -86,6 +86,92 @@ bool vch_kt_leaves(uint8_t *ret, const vch_kt_seed_t *from, uint32_t first, size
     return true;
 }
 
+/* Both children of seeds [0, n) into to, which lies elsewhere. */
+static void children(uint8_t *to, const uint8_t *from, size_t n)
+{
+    memcpy(to, from, n * VCH_KT_KEY);
+    double_up(to, n);
+}
+
+bool vch_kt_tree(uint8_t *ret, const vch_kt_seed_t *from, uint32_t block)
+{
+    vch_kt_seed_t top;
+    if (!vch_kt_descend(&top, from, (vch_kt_node_t){VCH_KT_BLOCK_LEVEL, block})) return false;
+    memcpy(ret, top.key, VCH_KT_KEY);
+    vch_wipe(&top, sizeof top);
+    for (size_t n = 1; n < VCH_KT_BLOCK; n *= 2)
+        children(ret + (2 * n - 1) * VCH_KT_KEY, ret + (n - 1) * VCH_KT_KEY, n);
+    return true;
+}
+
+/* Seeds of one level, from the left: what was above them, and those given there. */
+typedef struct {
+    uint16_t number[VCH_KT_BLOCK]; /* within the block */
+    uint8_t key[VCH_KT_BLOCK * VCH_KT_KEY];
+    size_t n;
+} row_t;
+
+/* Those given at this level join the others in their order; from behind, so that
+ * each moves once. */
+static bool join(row_t *r, const vch_kt_seed_t *seed, size_t n, unsigned level, uint32_t block)
+{
+    size_t more = 0, left = r->n;
+    for (size_t i = 0; i < n; i++) more += seed[i].node.level == level;
+    if (more > VCH_KT_BLOCK - r->n) return false;
+    r->n += more;
+    for (size_t i = n, to = r->n; more && i-- > 0;) {
+        if (seed[i].node.level != level) continue;
+        uint16_t number = (uint16_t)(seed[i].node.number - (block << (level - VCH_KT_BLOCK_LEVEL)));
+        for (; left && r->number[left - 1] > number; left--) {
+            r->number[--to] = r->number[left - 1];
+            memcpy(r->key + to * VCH_KT_KEY, r->key + (left - 1) * VCH_KT_KEY, VCH_KT_KEY);
+        }
+        r->number[--to] = number;
+        memcpy(r->key + to * VCH_KT_KEY, seed[i].key, VCH_KT_KEY);
+        more--;
+    }
+    return true;
+}
+
+static bool go_down(row_t *r)
+{
+    if (r->n > VCH_KT_BLOCK / 2) return false;
+    double_up(r->key, r->n);
+    for (size_t i = r->n; i-- > 0;) {
+        r->number[2 * i + 1] = (uint16_t)(2 * r->number[i] + 1);
+        r->number[2 * i] = (uint16_t)(2 * r->number[i]);
+    }
+    r->n *= 2;
+    return true;
+}
+
+static bool in_block(const vch_kt_seed_t *seed, size_t n, uint32_t block)
+{
+    const vch_kt_node_t top = {VCH_KT_BLOCK_LEVEL, block};
+    uint32_t end = 0;
+    for (size_t i = 0; i < n; i++) {
+        vch_kt_node_t node = seed[i].node;
+        if (!vch_kt_valid(node) || !vch_kt_below(node, top) || (i && vch_kt_first(node) < end)) return false;
+        end = vch_kt_first(node) + vch_kt_count(node);
+    }
+    return vch_kt_valid(top);
+}
+
+bool vch_kt_spread(uint8_t *ret, const vch_kt_seed_t *seed, size_t n, uint32_t block)
+{
+    row_t r;
+    bool good = in_block(seed, n, block);
+    r.n = 0;
+    for (unsigned level = VCH_KT_BLOCK_LEVEL; good && level < VCH_KT_LEAF_LEVEL; level++)
+        good = join(&r, seed, n, level, block) && go_down(&r);
+    good = good && join(&r, seed, n, VCH_KT_LEAF_LEVEL, block);
+    memset(ret, 0, (size_t)VCH_KT_BLOCK * VCH_KT_KEY);
+    for (size_t i = 0; good && i < r.n; i++)
+        memcpy(ret + (size_t)r.number[i] * VCH_KT_KEY, r.key + i * VCH_KT_KEY, VCH_KT_KEY);
+    vch_wipe(&r, sizeof r);
+    return good;
+}
+
 static bool is_right_of(const vch_kt_seed_t *seed, uint32_t leaf) { return vch_kt_first(seed->node) > leaf; }
 
 /* The siblings come from the top; those right of the leaf belong behind the others, the lowest first. */

@@ -58,6 +58,16 @@ bool vch_kt_descend(vch_kt_seed_t *ret, const vch_kt_seed_t *from, vch_kt_node_t
 /* Leaves [first, first + n), many hashes at a time; all below `from` and in one
  * block (first / 4096 is the same for all), else false.  ret: n * 32 bytes. */
 bool vch_kt_leaves(uint8_t *ret, const vch_kt_seed_t *from, uint32_t first, size_t n);
+/* Many nodes of one block (first leaf / 4096 is the same for all), both ways, and
+ * for both many hashes at a time, whatever the nodes' sizes.
+ *   tree     every node of the block: level 12 + l begins at 2^l - 1; 8,191 * 32 bytes
+ *   spread   leaves below the given seeds, which lie at level 12 or below, from
+ *            the left, none below another; other leaves become zeros; 4,096 * 32 bytes
+ * False when `from` isn't above the block, or a seed isn't as said. */
+#define VCH_KT_BLOCK_LEVEL 12u
+#define VCH_KT_BLOCK_NODES (2 * VCH_KT_BLOCK - 1)
+bool vch_kt_tree(uint8_t *ret, const vch_kt_seed_t *from, uint32_t block);
+bool vch_kt_spread(uint8_t *ret, const vch_kt_seed_t *seed, size_t n, uint32_t block);
 /* Forget one leaf below `from`: what remains are the siblings on the way to it,
  * from the left.  ret has room for 24; the number of them, 0 when the leaf isn't
  * below or is `from` itself.  The caller wipes `from`. */

@@ -386,6 +386,95 @@ vch_rc vch_seeds_get(vch_seeds_t *s, const vch_hash_t *extent, uint8_t set, vch_
     return vch_fail(err, VCH_ERR_NOT_FOUND, "this trustee does not hold key tree %u", set);
 }
 
+/* ---- many nodes ------------------------------------------------------------------------------------- */
+
+#define TREE_WORTH 16u /* so many nodes of a block cost more one by one than the whole block */
+
+typedef struct {
+    const vch_kt_seed_t *seed; /* of the tree, from the left */
+    size_t seeds;
+    uint8_t *tree; /* secret: a block's */
+    vch_err_t *err;
+} many_t;
+
+static vch_rc gone(const many_t *m)
+{
+    return vch_fail(m->err, VCH_ERR_DENIED, "a row below was erased: its key is gone");
+}
+
+static vch_rc get_one(const many_t *m, vch_kt_node_t node, uint8_t *ret)
+{
+    vch_kt_seed_t one;
+    const vch_kt_seed_t *from = vch_kt_find(m->seed, m->seeds, node);
+    if (!from || !vch_kt_descend(&one, from, node)) return gone(m);
+    memcpy(ret, one.key, VCH_KT_KEY);
+    vch_wipe(&one, sizeof one);
+    return VCH_OK;
+}
+
+/* Nodes [0, n) of one block, out of all of its nodes. */
+static bool get_from_tree(const many_t *m, const vch_kt_node_t *node, size_t n, uint32_t block, uint8_t *ret)
+{
+    const vch_kt_seed_t *from = vch_kt_find(m->seed, m->seeds, (vch_kt_node_t){VCH_KT_BLOCK_LEVEL, block});
+    if (!from || !vch_kt_tree(m->tree, from, block)) return false;
+    for (size_t i = 0; i < n; i++) {
+        unsigned down = node[i].level - VCH_KT_BLOCK_LEVEL;
+        size_t at = ((size_t)1 << down) - 1 + (node[i].number - (block << down));
+        memcpy(ret + i * VCH_KT_KEY, m->tree + at * VCH_KT_KEY, VCH_KT_KEY);
+    }
+    return true;
+}
+
+static size_t run_of(const vch_kt_node_t *node, size_t n, uint32_t block)
+{
+    const vch_kt_node_t top = {VCH_KT_BLOCK_LEVEL, block};
+    size_t i = 0;
+    while (i < n && node[i].level >= VCH_KT_BLOCK_LEVEL && vch_kt_below(node[i], top)) i++;
+    return i;
+}
+
+static vch_rc get_many(const many_t *m, const vch_kt_node_t *node, size_t n, uint8_t *ret)
+{
+    for (size_t i = 0; i < n;) {
+        if (!vch_kt_valid(node[i])) return gone(m);
+        uint32_t block = vch_kt_first(node[i]) / VCH_KT_BLOCK;
+        size_t run = run_of(node + i, n - i, block);
+        if (run >= TREE_WORTH && get_from_tree(m, node + i, run, block, ret + i * VCH_KT_KEY)) {
+            i += run;
+            continue;
+        }
+        for (run = run ? run : 1; run; run--, i++) VCH_TRY(get_one(m, node[i], ret + i * VCH_KT_KEY));
+    }
+    return VCH_OK;
+}
+
+static vch_rc find_set(const sd_tree_t *t, uint8_t set, many_t *ret, vch_err_t *err)
+{
+    const vch_kt_seed_t *seed = t->seed;
+    for (unsigned i = 0; i < t->held; seed += t->n[i++])
+        if (t->set[i] == set) {
+            ret->seed = seed;
+            ret->seeds = t->n[i];
+            return VCH_OK;
+        }
+    return vch_fail(err, VCH_ERR_NOT_FOUND, "this trustee does not hold key tree %u", set);
+}
+
+vch_rc vch_seeds_get_all(vch_seeds_t *s, const vch_hash_t *extent, uint8_t set, const vch_kt_node_t *node, size_t n,
+                         uint8_t *ret, vch_err_t *err)
+{
+    sd_tree_t *t;
+    many_t m = {.err = err};
+    VCH_TRY(tree_of(s, extent, &t, err));
+    VCH_TRY(find_set(t, set, &m, err));
+    m.tree = vch_secret_alloc((size_t)VCH_KT_BLOCK_NODES * VCH_KT_KEY);
+    if (!m.tree) return vch_fail(err, VCH_ERR_MEMORY, "out of memory");
+    vch_rc rc = get_many(&m, node, n, ret);
+    vch_secret_free(m.tree);
+    if (rc != VCH_OK) vch_wipe(ret, n * VCH_KT_KEY);
+    return rc;
+}
+
 /* ---- forgetting --------------------------------------------------------------------------------------- */
 
 typedef struct {

@@ -63,6 +63,11 @@ VCH_MUST_USE vch_rc vch_seeds_about(vch_seeds_t *, const vch_hash_t *extent, vch
 VCH_MUST_USE vch_rc vch_seeds_get(vch_seeds_t *, const vch_hash_t *extent, uint8_t set, vch_kt_node_t,
                                   vch_kt_seed_t *ret, vch_err_t *);
 
+/* Of n nodes from the left, none below another: n × 32 bytes, wiped on failure.
+ * Results as above.  Many hashes at a time where nodes lie close together. */
+VCH_MUST_USE vch_rc vch_seeds_get_all(vch_seeds_t *, const vch_hash_t *extent, uint8_t set, const vch_kt_node_t *node,
+                                      size_t n, uint8_t *ret, vch_err_t *);
+
 typedef struct {
     vch_hash_t extent;
     uint32_t leaf;

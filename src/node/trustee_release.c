@@ -192,18 +192,6 @@ static vch_rc count_fetch(vch_trustee_t *t, const vch_release_t *r, uint32_t ext
 
 /* ---- the answer --------------------------------------------------------------------------------- */
 
-static vch_rc collect(vch_trustee_t *t, const vch_release_t *r, uint8_t *seed, vch_err_t *err)
-{
-    vch_rc rc = VCH_OK;
-    vch_kt_seed_t one;
-    for (uint32_t i = 0; rc == VCH_OK && i < r->nodes; i++) {
-        rc = vch_seeds_get(t->seeds, &r->extent, r->set, r->node[i], &one, err);
-        if (rc == VCH_OK) memcpy(seed + (size_t)i * VCH_KT_KEY, one.key, VCH_KT_KEY);
-    }
-    vch_wipe(&one, sizeof one);
-    return rc;
-}
-
 static vch_rc sign_answer(vch_trustee_t *t, const vch_release_t *r, const uint8_t *seed, vch_buf_t *ret, vch_err_t *err)
 {
     vch_seeds_answer_t a;
@@ -234,7 +222,7 @@ static vch_rc answer(vch_trustee_t *t, const vch_release_t *r, vch_buf_t *ret_an
 {
     uint8_t *seed = vch_secret_alloc((size_t)r->nodes * VCH_KT_KEY);
     if (!seed) return no_memory(err);
-    vch_rc rc = collect(t, r, seed, err);
+    vch_rc rc = vch_seeds_get_all(t->seeds, &r->extent, r->set, r->node, r->nodes, seed, err);
     if (rc == VCH_OK) rc = sign_answer(t, r, seed, ret_answer, err);
     if (rc == VCH_OK) rc = seal_answer(t, r, seed, ret_box, err);
     vch_secret_free(seed);

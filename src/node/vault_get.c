@@ -233,40 +233,55 @@ static vch_rc open_window(vch_opening_t *o, uint32_t row)
 
 /* ---- a block: its record keys ------------------------------------------------------------------- */
 
-/* Leaves [first, first + n) of one group, below node number i of the request. */
-static bool add_leaves(vch_opening_t *o, uint32_t i, uint32_t first, uint32_t n, uint8_t *key)
+/* Nodes of the request that have leaves in this block: [*ret_from, *ret_to). */
+static void nodes_of(const vch_opening_t *o, uint32_t first, uint32_t *ret_from, uint32_t *ret_to)
 {
-    memset(key, 0, (size_t)n * VCH_KT_KEY);
-    for (unsigned set = 0; set < o->h.sets; set++) {
-        vch_kt_seed_t seed = {.node = o->ask->node[i]};
-        memcpy(seed.key, o->seed + ((size_t)set * NODES_MAX + i) * VCH_KT_KEY, VCH_KT_KEY);
-        bool good = vch_kt_leaves(o->leaves, &seed, first, n);
-        vch_wipe(&seed, sizeof seed);
-        if (!good) return false;
-        vch_kt_add(key, o->leaves, n);
-    }
-    vch_kt_record_keys(key, key, &o->about.extent, first, n);
-    return true;
+    uint32_t i = 0;
+    while (i < o->ask->nodes && vch_kt_first(o->ask->node[i]) + vch_kt_count(o->ask->node[i]) <= first) i++;
+    *ret_from = i;
+    while (i < o->ask->nodes && vch_kt_first(o->ask->node[i]) < first + VCH_KT_BLOCK) i++;
+    *ret_to = i;
 }
 
-static vch_rc derive_node(vch_opening_t *o, uint32_t i)
+/* Leaves of the block in the tree of one set into o->leaves. */
+static bool block_leaves(vch_opening_t *o, unsigned set, uint32_t first, uint32_t from, uint32_t to,
+                         vch_kt_seed_t *seed)
 {
-    vch_kt_node_t node = o->ask->node[i];
-    uint32_t first = vch_kt_first(node), end = first + vch_kt_count(node);
-    unsigned group = first >> VCH_KT_ROW_BITS;
-    uint32_t from = vch_kt_leaf(group, o->block), to = from + VCH_KT_BLOCK;
-    if (first < from) first = from;
-    if (end > to) end = to;
-    if (first >= end) return VCH_OK;
-    uint8_t *key = o->record_key + ((size_t)group * VCH_KT_BLOCK + first % VCH_KT_BLOCK) * VCH_KT_KEY;
-    if (add_leaves(o, i, first, end - first, key)) return VCH_OK;
-    return vch_fail(o->err, VCH_ERR_INTERNAL, "record keys can't be derived");
+    for (uint32_t i = from; i < to; i++) {
+        seed[i - from].node = o->ask->node[i];
+        memcpy(seed[i - from].key, o->seed + ((size_t)set * NODES_MAX + i) * VCH_KT_KEY, VCH_KT_KEY);
+    }
+    bool whole = to - from == 1 && seed->node.level <= VCH_KT_BLOCK_LEVEL;
+    return whole ? vch_kt_leaves(o->leaves, seed, first, VCH_KT_BLOCK)
+                 : vch_kt_spread(o->leaves, seed, to - from, first / VCH_KT_BLOCK);
+}
+
+/* Keys of the group's records in the block; those that weren't asked for are no keys. */
+static bool derive_group(vch_opening_t *o, unsigned group, vch_kt_seed_t *seed)
+{
+    uint32_t first = vch_kt_leaf(group, o->block), from, to;
+    uint8_t *key = o->record_key + (size_t)group * VCH_KT_BLOCK * VCH_KT_KEY;
+    nodes_of(o, first, &from, &to);
+    memset(key, 0, (size_t)VCH_KT_BLOCK * VCH_KT_KEY);
+    if (from == to) return true;
+    for (unsigned set = 0; set < o->h.sets; set++) {
+        if (!block_leaves(o, set, first, from, to, seed)) return false;
+        vch_kt_add(key, o->leaves, VCH_KT_BLOCK);
+    }
+    vch_kt_record_keys(key, key, &o->about.extent, first, VCH_KT_BLOCK);
+    return true;
 }
 
 static vch_rc open_block(vch_opening_t *o, uint32_t row)
 {
+    vch_kt_seed_t *seed = vch_secret_alloc(NODES_MAX * sizeof *seed);
+    bool good = seed != NULL;
     o->block = row / VCH_KT_BLOCK * VCH_KT_BLOCK;
-    for (uint32_t i = 0; i < o->ask->nodes; i++) VCH_TRY(derive_node(o, i));
+    if (!seed) return no_memory(o->err);
+    for (unsigned g = 0; good && g < o->groups; g++)
+        if (o->want.groups >> g & 1) good = derive_group(o, g, seed);
+    vch_secret_free(seed);
+    if (!good) return vch_fail(o->err, VCH_ERR_INTERNAL, "record keys can't be derived");
     o->has_block = true;
     return VCH_OK;
 }

@@ -359,6 +359,89 @@ static void lying_paths_are_refused(void **state)
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) assert_false(vch_keyroot_verify(&any, 0, key, &lies[i]));
 }
 
+/* ---- a block at once ------------------------------------------------------------------ */
+
+#define BLOCK 0x3a7u /* some block of some group */
+
+static vch_kt_seed_t node_seed(unsigned level, uint32_t number)
+{
+    vch_kt_seed_t root = root_of(5), s;
+    assert_true(vch_kt_descend(&s, &root, (vch_kt_node_t){(uint8_t)level, number}));
+    return s;
+}
+
+/* Nodes of the block from the left, of all sizes, with gaps. */
+static size_t some_nodes(uint64_t *random, vch_kt_seed_t *ret)
+{
+    size_t n = 0;
+    unsigned sparse = 1 + (unsigned)(next_random(random) % 6);
+    for (uint32_t leaf = 0; leaf < VCH_KT_BLOCK;) {
+        unsigned down = (unsigned)(next_random(random) % 13);
+        while (leaf % (1u << down) || leaf + (1u << down) > VCH_KT_BLOCK) down--;
+        uint32_t first = BLOCK * VCH_KT_BLOCK + leaf;
+        if (next_random(random) % sparse == 0) ret[n++] = node_seed(VCH_KT_LEAF_LEVEL - down, first >> down);
+        leaf += 1u << down;
+        if (next_random(random) % 3 == 0) leaf += (uint32_t)(next_random(random) % 40);
+    }
+    return n;
+}
+
+static void a_block_at_once_is_its_nodes_one_by_one(void **state)
+{
+    (void)state;
+    uint64_t random = 20261123;
+    vch_kt_seed_t *seed = calloc(VCH_KT_BLOCK, sizeof *seed), root = root_of(5);
+    uint8_t *got = malloc((size_t)VCH_KT_BLOCK * 32), *want = malloc((size_t)VCH_KT_BLOCK * 32);
+    uint8_t *tree = malloc((size_t)VCH_KT_BLOCK_NODES * 32);
+    assert_true(seed && got && want && tree);
+    assert_true(vch_kt_tree(tree, &root, BLOCK));
+    for (unsigned round = 0; round < 60; round++) {
+        size_t n = some_nodes(&random, seed);
+        memset(want, 0, (size_t)VCH_KT_BLOCK * 32);
+        for (size_t i = 0; i < n; i++) {
+            unsigned down = seed[i].node.level - VCH_KT_BLOCK_LEVEL;
+            size_t at = ((size_t)1 << down) - 1 + (seed[i].node.number - (BLOCK << down));
+            assert_memory_equal(tree + at * 32, seed[i].key, 32);
+            uint32_t first = vch_kt_first(seed[i].node);
+            assert_true(
+                vch_kt_leaves(want + (size_t)(first % VCH_KT_BLOCK) * 32, &seed[i], first, vch_kt_count(seed[i].node)));
+        }
+        assert_true(vch_kt_spread(got, seed, n, BLOCK));
+        assert_memory_equal(got, want, (size_t)VCH_KT_BLOCK * 32);
+    }
+    free(seed);
+    free(got);
+    free(want);
+    free(tree);
+}
+
+static void seeds_that_do_not_belong_are_refused(void **state)
+{
+    (void)state;
+    uint8_t *got = malloc((size_t)VCH_KT_BLOCK * 32);
+    uint32_t first = BLOCK * VCH_KT_BLOCK;
+    vch_kt_seed_t wrong[][2] = {
+        {node_seed(24, first + 1), node_seed(24, first)},           /* from the right */
+        {node_seed(23, first / 2), node_seed(24, first + 1)},       /* one below another */
+        {node_seed(24, first), node_seed(24, first)},               /* twice */
+        {node_seed(24, first), node_seed(24, first + VCH_KT_BLOCK)} /* of the next block */
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        memset(got, 1, (size_t)VCH_KT_BLOCK * 32);
+        assert_false(vch_kt_spread(got, wrong[i], 2, BLOCK));
+        for (size_t k = 0; k < (size_t)VCH_KT_BLOCK * 32; k++) assert_int_equal(got[k], 0);
+    }
+    vch_kt_seed_t above = node_seed(11, BLOCK / 2);
+    assert_false(vch_kt_spread(got, &above, 1, BLOCK));
+    vch_kt_seed_t elsewhere = node_seed(12, BLOCK + 1);
+    uint8_t *tree = malloc((size_t)VCH_KT_BLOCK_NODES * 32);
+    assert_false(vch_kt_tree(tree, &elsewhere, BLOCK));
+    assert_false(vch_kt_tree(tree, &above, 1u << 12));
+    assert_true(vch_kt_tree(tree, &above, BLOCK));
+    free(tree);
+    free(got);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +454,8 @@ int main(void)
         cmocka_unit_test(covers_are_exact_and_smallest),
         cmocka_unit_test(whole_groups_take_one_node),
         cmocka_unit_test(punctures_take_what_they_name_and_no_more),
+        cmocka_unit_test(a_block_at_once_is_its_nodes_one_by_one),
+        cmocka_unit_test(seeds_that_do_not_belong_are_refused),
         cmocka_unit_test(any_t_hold_all_and_fewer_lack_one),
         cmocka_unit_test(leaves_are_proven_and_others_are_not),
         cmocka_unit_test(lying_paths_are_refused),

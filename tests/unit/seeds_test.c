@@ -102,6 +102,40 @@ static void test_forget(void **state)
     }
 }
 
+/* All at once is one by one: nodes of several blocks, some strewn, some close. */
+static void test_get_all(void **state)
+{
+    (void)state;
+    static vch_kt_node_t node[700];
+    static uint8_t got[700 * 32];
+    vch_hash_t extent = sh_about(1).extent;
+    vch_kt_seed_t one;
+    size_t n = 0;
+    assert_int_equal(sh_add(s, 1, &err), VCH_OK);
+    node[n++] = (vch_kt_node_t){13, 0};                                                     /* half a block */
+    for (uint32_t i = 0; i < 600; i++) node[n++] = (vch_kt_node_t){24, 2048 + 3 * i};       /* many in it */
+    node[n++] = (vch_kt_node_t){12, 1};                                                     /* a whole one */
+    node[n++] = (vch_kt_node_t){8, 1};                                                      /* more than one */
+    for (uint32_t i = 0; i < 5; i++) node[n++] = (vch_kt_node_t){23, (1u << 17) + 100 * i}; /* few */
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(vch_seeds_get_all(s, &extent, 1, node, n, got, &err), VCH_OK);
+        for (size_t i = 0; i < n; i++) {
+            assert_int_equal(sh_get(s, 1, 1, node[i], &one), VCH_OK);
+            assert_memory_equal(got + 32 * i, one.key, 32);
+        }
+        /* A leaf between those asked for is forgotten: its block is no whole tree any more. */
+        vch_forget_t f = {extent, 2049};
+        assert_int_equal(vch_seeds_forget(s, &f, 1, NULL, &err), VCH_OK);
+    }
+    vch_forget_t f = {extent, 2048 + 3 * 300};
+    assert_int_equal(vch_seeds_forget(s, &f, 1, NULL, &err), VCH_OK);
+    assert_int_equal(vch_seeds_get_all(s, &extent, 1, node, n, got, &err), VCH_ERR_DENIED);
+    for (size_t i = 0; i < 32 * n; i++) assert_int_equal(got[i], 0);
+    assert_int_equal(vch_seeds_get_all(s, &extent, 0, node, n, got, &err), VCH_ERR_NOT_FOUND);
+    extent.b[0] ^= 1;
+    assert_int_equal(vch_seeds_get_all(s, &extent, 1, node, n, got, &err), VCH_ERR_NOT_FOUND);
+}
+
 static void test_order(void **state)
 {
     (void)state;
@@ -322,8 +356,9 @@ static void test_torn_zeros(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_add),  T(test_forget), T(test_order),      T(test_many),       T(test_drop_and_cache),
-        T(test_lock), T(test_guard),  T(test_every_byte), T(test_old_copies), T(test_torn_zeros),
+        T(test_add),        T(test_forget),         T(test_get_all),    T(test_order),
+        T(test_many),       T(test_drop_and_cache), T(test_lock),       T(test_guard),
+        T(test_every_byte), T(test_old_copies),     T(test_torn_zeros),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
