@@ -16,7 +16,7 @@ typedef struct {
 static served_trustee_t *trustee_of(vch_peer_t *p) { return (served_trustee_t *)(void *)p; }
 static served_t *of(vch_peer_t *p) { return &trustee_of(p)->s; }
 
-/* A second prekey forgets the first, which nobody used. */
+/* Asked twice, the first one is never used. */
 static vch_rc prekey(vch_peer_t *p, vch_buf_t *ret, vch_err_t *err)
 {
     return sv_ask(of(p), "prekey", vch_str(""), SV_SHORT_MS, ret, err);

@@ -76,7 +76,7 @@ static vch_rc open_parts(vch_trustee_t *t, const char *dir, const vch_seeds_guar
     vch_rc rc = vch_path(t->dir, "%s", dir);
     if (rc == VCH_OK) rc = vch_path(seeds, "%s/seeds", dir);
     if (rc != VCH_OK) return vch_fail(err, rc, "the path is too long");
-    t->secret = vch_secret_alloc(VCH_SEAL_KEY);
+    t->secret = vch_secret_alloc((size_t)TR_PREKEYS * VCH_SEAL_KEY);
     if (!t->secret) return no_memory(err);
     VCH_TRY(vch_mkdirs(t->l->port, dir, err));
     rc = vch_seeds_open(&t->seeds, t->l->port, seeds, guard, err);
@@ -170,15 +170,25 @@ vch_rc tr_signer(vch_trustee_t *t, const vch_cose_t *m, vch_pubkey_t *ret, vch_i
 
 /* ---- prekeys ------------------------------------------------------------------------------ */
 
-static vch_rc fresh_prekey(vch_trustee_t *t, vch_err_t *err)
+static uint8_t *secret_of(const vch_trustee_t *t, unsigned i) { return t->secret + (size_t)i * VCH_SEAL_KEY; }
+
+static vch_rc fresh_prekey(vch_trustee_t *t, unsigned i, vch_err_t *err)
 {
     uint8_t *seed = vch_secret_alloc(32);
     if (!seed) return no_memory(err);
-    t->has_prekey = false;
+    t->prekey[i].given = false;
     vch_rc rc = vch_random(t->l->port, seed, 32, err);
-    if (rc == VCH_OK) rc = vch_seal_pair(t->prekey, t->secret, seed);
+    if (rc == VCH_OK) rc = vch_seal_pair(t->prekey[i].key, secret_of(t, i), seed);
     vch_secret_free(seed);
     return rc;
+}
+
+/* Which one it is; false: none that is out. */
+static bool find_prekey(const vch_trustee_t *t, const uint8_t key[VCH_SEAL_KEY], unsigned *ret)
+{
+    for (*ret = 0; *ret < TR_PREKEYS; ++*ret)
+        if (t->prekey[*ret].given && memcmp(t->prekey[*ret].key, key, VCH_SEAL_KEY) == 0) return true;
+    return false;
 }
 
 /* Numbers needn't be kept: a prekey doesn't outlive the process, and a deal
@@ -193,9 +203,10 @@ static uint64_t next_number(vch_trustee_t *t)
 vch_rc vch_trustee_prekey(vch_trustee_t *t, vch_buf_t *ret, vch_err_t *err)
 {
     vch_buf_t payload;
-    VCH_TRY(fresh_prekey(t, err));
+    unsigned i = t->next_prekey;
+    VCH_TRY(fresh_prekey(t, i, err));
     vch_prekey_t message = {.network = t->l->network, .number = next_number(t)};
-    memcpy(message.key, t->prekey, sizeof message.key);
+    memcpy(message.key, t->prekey[i].key, sizeof message.key);
     vch_buf_init(&payload, 1024);
     vch_rc rc = vch_prekey_put(&payload, &message);
     if (rc == VCH_OK)
@@ -203,7 +214,8 @@ vch_rc vch_trustee_prekey(vch_trustee_t *t, vch_buf_t *ret, vch_err_t *err)
     else
         vch_fail(err, rc, "a prekey can't be written: %s", vch_rc_text(rc));
     vch_buf_free(&payload);
-    t->has_prekey = rc == VCH_OK;
+    t->prekey[i].given = rc == VCH_OK;
+    if (rc == VCH_OK) t->next_prekey = (i + 1) % TR_PREKEYS;
     return rc;
 }
 
@@ -272,13 +284,13 @@ static vch_rc take_seeds(vch_trustee_t *t, const vch_deal_t *d, const uint8_t *s
     return sign_roots(t, d, root, ret, err);
 }
 
-static vch_rc open_deal(vch_trustee_t *t, const vch_deal_t *d, vch_buf_t *ret, vch_err_t *err)
+static vch_rc open_deal(vch_trustee_t *t, const vch_deal_t *d, unsigned prekey, vch_buf_t *ret, vch_err_t *err)
 {
     uint8_t *seed = vch_secret_alloc((size_t)VCH_VAULT_HELD_MAX * VCH_KT_KEY);
     if (!seed) return no_memory(err);
-    vch_rc rc = vch_deal_open(seed, d, t->secret);
-    vch_wipe(t->secret, VCH_SEAL_KEY);
-    t->has_prekey = false;
+    vch_rc rc = vch_deal_open(seed, d, secret_of(t, prekey));
+    vch_wipe(secret_of(t, prekey), VCH_SEAL_KEY);
+    t->prekey[prekey].given = false;
     if (rc == VCH_OK)
         rc = take_seeds(t, d, seed, ret, err);
     else
@@ -299,11 +311,12 @@ vch_rc vch_trustee_deal(vch_trustee_t *t, vch_slice_t message, vch_buf_t *ret, v
     rc = dealer_may(t, &m, err);
     vch_ledger_read_end(t->l);
     VCH_TRY(rc);
-    if (!t->has_prekey || memcmp(d.prekey, t->prekey, sizeof d.prekey) != 0)
+    unsigned prekey;
+    if (!find_prekey(t, d.prekey, &prekey))
         return vch_fail(err, VCH_ERR_KEY, "the deal is sealed to a prekey that is not, or no longer, this trustee's");
     if (was_dealt(t, &d.about.extent))
         return vch_fail(err, VCH_ERR_CONFLICT, "a deal for this extent was taken before: begin again under a new id");
-    return open_deal(t, &d, ret, err);
+    return open_deal(t, &d, prekey, ret, err);
 }
 
 /* ---- left-overs ------------------------------------------------------------------------------ */

@@ -40,7 +40,7 @@ void vch_trustee_close(vch_trustee_t *); /* wipes; NULL is fine */
 void vch_trustee_follows(vch_trustee_t *, vch_ledger_t *home);
 void vch_trustee_heard(vch_trustee_t *);
 
-/* A signed prekey for one deal; the one before it, if unused, is forgotten. */
+/* A signed prekey for one deal; of those that weren't used the newest 16 are known. */
 VCH_MUST_USE vch_rc vch_trustee_prekey(vch_trustee_t *, vch_buf_t *ret, vch_err_t *);
 /* Take a deal signed by a custodian: compute the roots, remember the seeds,
  * then sign.  ret: CBOR array of COSE_Sign1 as byte strings, one for each set

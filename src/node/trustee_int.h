@@ -27,6 +27,13 @@ typedef struct {
     uint32_t subject, serial;
 } held_back_t;
 
+/* So many may be out at once; then the oldest is forgotten. */
+#define TR_PREKEYS 16u
+typedef struct {
+    bool given; /* and not used yet */
+    uint8_t key[VCH_SEAL_KEY];
+} prekey_t;
+
 struct vch_trustee {
     vch_ledger_t *l;
     const vch_signer_t *key;
@@ -42,11 +49,10 @@ struct vch_trustee {
     size_t dealt_n, dealt_cap;
     vch_hash_t *waiting; /* extents that weren't on the ledger at the last sweep of old ones */
     size_t waiting_n;
-    /* the prekey */
-    bool has_prekey;
-    uint64_t prekeys;
-    uint8_t prekey[VCH_SEAL_KEY];
-    uint8_t *secret;    /* 32 bytes of secret memory */
+    prekey_t prekey[TR_PREKEYS];
+    uint8_t *secret; /* 32 bytes of secret memory for each */
+    unsigned next_prekey;
+    uint64_t prekeys;   /* number of the last one */
     uint64_t looked_at; /* applied leaves of the ledger when every erasure was carried out; 0: not yet */
     permitted_t permitted;
     held_back_t *held;

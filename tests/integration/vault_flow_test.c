@@ -629,6 +629,23 @@ static void a_deal_is_taken_once(void **state)
     alone_close(&a);
 }
 
+/* Custodians may ask side by side; who lets sixteen others go first begins again. */
+static void sixteen_prekeys_are_out_at_once(void **state)
+{
+    world_t *w = *state;
+    alone_t a;
+    alone_open(w, &a, 1);
+    dealt_t x[17];
+    for (unsigned i = 0; i < 17; i++) {
+        x[i] = some_deal(w, (uint8_t)(100 + i));
+        take_prekey(w, &a, &x[i]);
+    }
+    IS(VCH_ERR_KEY, deal(w, &a, &x[0], w->key));
+    for (unsigned i = 16; i > 0; i--) OK(deal(w, &a, &x[i], w->key));
+    IS(VCH_ERR_KEY, deal(w, &a, &x[5], w->key));
+    alone_close(&a);
+}
+
 /* While somebody else has the trustees, opening the vault waits, then gives up. */
 static void the_vault_is_waited_for(void **state)
 {
@@ -740,6 +757,7 @@ int main(void)
         T(no_end_of_fetching),
         T(a_request_is_whole_or_nothing),
         T(a_deal_is_taken_once),
+        T(sixteen_prekeys_are_out_at_once),
         T(one_process_a_trustee),
         T(the_vault_is_waited_for),
         T(versions_and_runs_go_through_the_vault),
