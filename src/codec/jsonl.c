@@ -119,12 +119,9 @@ vch_rc vch_jsonl_cells(const vch_jsonl_t *j, const vch_json_t **ret, const vch_s
 vch_rc vch_jsonl_put_cell(vch_buf_t *b, vch_buf_t *scratch, const vch_json_t *value)
 {
     if (!value) return vch_cbor_null(b);
-    size_t before = b->n;
     vch_buf_clear(scratch);
     VCH_TRY(vch_jcs_put(scratch, value));
-    vch_rc rc = vch_cbor_bytes(b, scratch->p, scratch->n);
-    if (rc != VCH_OK) b->n = before;
-    return rc;
+    return vch_cbor_bytes(b, scratch->p, scratch->n); /* whole or not at all */
 }
 
 static vch_rc bad_name(const vch_jsonl_t *j, const char *what, const char *why, vch_err_t *err)
